@@ -1,0 +1,1 @@
+//! What is right: the scalar oracle of ternary and transformer arithmetic.

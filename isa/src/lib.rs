@@ -1,0 +1,1 @@
+//! What a processor is: instruction sets, caches and cores, detected or recorded.

@@ -1,0 +1,2 @@
+//! The `kernelgen` command.
+fn main() {}

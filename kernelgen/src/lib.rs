@@ -1,0 +1,1 @@
+//! What is fast: emits, verifies and selects ternary kernels for the processor at hand.

@@ -1,0 +1,1 @@
+//! Run, tune, train and judge ternary Mixture-of-Experts language models on CPUs.

@@ -1,0 +1,2 @@
+//! The `craftsman` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Containers, architectures, attention, experts, tokenizer and sessions of ternary language models.

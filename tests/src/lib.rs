@@ -1,0 +1,1 @@
+//! Everything that crosses crates: conformance, cross-validation, end to end.
