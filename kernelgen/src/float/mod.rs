@@ -1,0 +1,1 @@
+//! Fast twins of golden's float operations.

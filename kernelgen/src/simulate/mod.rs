@@ -1,0 +1,1 @@
+//! An interpreter of emitted x86-64 code.
