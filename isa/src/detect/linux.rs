@@ -1,0 +1,86 @@
+//! Linux: sysfs and /proc/cpuinfo.
+
+use super::{SystemReport, text};
+use crate::{Cache, Caches};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const CPU_FOLDER: &str = "/sys/devices/system/cpu";
+
+pub fn report() -> SystemReport {
+    let online = read(&Path::new(CPU_FOLDER).join("online")).and_then(|list| text::cpu_list(&list));
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    SystemReport {
+        brand: text::cpuinfo_field(&cpuinfo, "model name").map(str::to_owned),
+        caches: caches(online.as_deref().and_then(|cpus| cpus.first().copied()).unwrap_or(0)),
+        logical_cores: online.as_ref().map(|cpus| cpus.len() as u32),
+        physical_cores: online.as_deref().and_then(physical_cores),
+        identity: text::arm_identity(&cpuinfo),
+    }
+}
+
+/// Asks the kernel to let this process use tile data, and says whether it does.
+#[cfg(target_arch = "x86_64")]
+pub fn grant_tile_data() -> bool {
+    /// `ARCH_REQ_XCOMP_PERM` of Linux's asm/prctl.h.
+    const REQUEST_PERMISSION: libc::c_int = 0x1023;
+    /// `XFEATURE_XTILEDATA`, the state component that is off until asked for.
+    const TILE_DATA: libc::c_ulong = 18;
+    // SAFETY: this arch_prctl request takes two integers and no pointer; a kernel that does not know it, or a
+    // processor without tiles, answers with an error and changes nothing.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0 }
+}
+
+fn read(path: &Path) -> Option<String> {
+    fs::read_to_string(path).ok().map(|content| content.trim().to_owned())
+}
+
+/// The data caches of the logical core `cpu`.
+fn caches(cpu: u32) -> Caches {
+    let mut found = Caches::default();
+    let folder = Path::new(CPU_FOLDER).join(format!("cpu{cpu}/cache"));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let field = |name: &str| read(&entry.path().join(name));
+        let Some(cache) = cache(field) else { continue };
+        match (field("level").as_deref(), field("type").as_deref()) {
+            (Some("1"), Some("Data" | "Unified")) => found.l1d = Some(cache),
+            (Some("2"), Some("Data" | "Unified")) => found.l2 = Some(cache),
+            (Some("3"), Some("Data" | "Unified")) => found.l3 = Some(cache),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn cache(field: impl Fn(&str) -> Option<String>) -> Option<Cache> {
+    let shared = field("shared_cpu_list").and_then(|list| text::cpu_list(&list));
+    Some(Cache {
+        size_bytes: text::size(&field("size")?)?,
+        line_bytes: field("coherency_line_size")?.parse().ok()?,
+        shared_by: shared.map_or(1, |cpus| cpus.len() as u32),
+    })
+}
+
+/// Distinct sets of sibling threads.
+fn physical_cores(online: &[u32]) -> Option<u32> {
+    let siblings = |cpu| read(&Path::new(CPU_FOLDER).join(format!("cpu{cpu}/topology/thread_siblings_list")));
+    let distinct: Option<BTreeSet<String>> = online.iter().map(siblings).collect();
+    distinct.map(|sets| sets.len() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_holds_together() {
+        let report = report();
+        if let (Some(logical), Some(physical)) = (report.logical_cores, report.physical_cores) {
+            assert!(physical >= 1 && physical <= logical);
+        }
+        for cache in [report.caches.l1d, report.caches.l2, report.caches.l3].into_iter().flatten() {
+            assert!(cache.size_bytes >= 1024 && cache.line_bytes >= 16 && cache.shared_by >= 1);
+        }
+    }
+}
