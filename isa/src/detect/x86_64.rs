@@ -5,6 +5,8 @@ use crate::{Arch, Cache, Caches, Feature, FeatureSet, HardwareCaps, Vendor};
 use raw_cpuid::{CacheType, CpuId, CpuIdReaderNative, ExtendedFeatures, FeatureInfo, TopologyType};
 
 type Cpuid = CpuId<CpuIdReaderNative>;
+/// Features with the bit of a leaf `L` that announces each.
+type Bits<L> = [(Feature, fn(&L) -> bool)];
 
 pub fn detect() -> HardwareCaps {
     let cpuid = CpuId::new();
@@ -42,7 +44,7 @@ fn brand(cpuid: &Cpuid, system: &SystemReport) -> String {
 }
 
 /// Where leaf 1 says it.
-const BASIC: &[(Feature, fn(&FeatureInfo) -> bool)] = &[
+const BASIC: &Bits<FeatureInfo> = &[
     (Feature::Sse2, FeatureInfo::has_sse2),
     (Feature::Sse3, FeatureInfo::has_sse3),
     (Feature::Ssse3, FeatureInfo::has_ssse3),
@@ -55,7 +57,7 @@ const BASIC: &[(Feature, fn(&FeatureInfo) -> bool)] = &[
 ];
 
 /// Where leaf 7 says it.
-const EXTENDED: &[(Feature, fn(&ExtendedFeatures) -> bool)] = &[
+const EXTENDED: &Bits<ExtendedFeatures> = &[
     (Feature::Bmi1, ExtendedFeatures::has_bmi1),
     (Feature::Bmi2, ExtendedFeatures::has_bmi2),
     (Feature::Avx2, ExtendedFeatures::has_avx2),
