@@ -1,0 +1,26 @@
+//! The floating-point parts of a transformer, each with one fixed order of operations.
+//!
+//! - A reduction over one contiguous vector (sum, dot product, norm) uses [`LANES`] lanes: lane `i` adds the elements
+//!   `i, i + 16, ...` in ascending order, the last group padded with zeros; then the lanes fold 8 + 8, 4 + 4, 2 + 2,
+//!   1 + 1. That is one AVX-512 register, two of AVX2, four of SSE or NEON: the same bits on all of them.
+//! - A matrix product puts outputs in lanes and adds in ascending `k`.
+//! - Dot products accumulate by fused multiply-add; nothing else is contracted.
+//! - No libm: [`exp`] and what follows from it are one polynomial, rope's angles are computed from `f64` additions,
+//!   multiplications and divisions alone.
+
+mod attention;
+mod elementary;
+mod exp;
+mod matmul;
+mod norm;
+mod reduce;
+mod rope;
+mod router;
+
+pub use attention::{attention, grouped_attention};
+pub use exp::{exp, relu2, sigmoid, silu};
+pub use matmul::{matmul, widen_bf16, widen_f16};
+pub use norm::{rms_norm, softmax};
+pub use reduce::{LANES, dot16, fold16, sum16};
+pub use rope::{RopePairing, RopeScaling, RopeTable, Rotation};
+pub use router::router;

@@ -1,0 +1,39 @@
+//! BITNET_T158 (Craftsman): 256 weights in 66 bytes. Specified in `docs/formats/bitnet_t158.md`.
+
+use super::{Format, FormatError, TernaryBlock, block_bytes, ternary_block_format};
+use crate::TernaryMatrix;
+
+/// `{ u8 codes[64]; f16 scale }`. Weight `j` of a block is bits `2 (j % 4)` and up of byte `j / 4`: 00 = 0, 01 = +1, 10 = -1,
+/// 11 invalid; times the scale, which is the block's absmean.
+///
+/// The type id 1158 lies far above everything that ggml and its forks use (0 to 43, 97 to 158, 200s, 300s).
+pub struct BitnetT158;
+
+ternary_block_format!(BitnetT158, "BITNET_T158", 1158);
+
+impl TernaryBlock for BitnetT158 {
+    const BYTES: usize = 66;
+
+    fn read(codes: &[u8], trits: &mut [i8; 256]) -> Result<(), (usize, u8)> {
+        for (j, trit) in trits.iter_mut().enumerate() {
+            *trit = match codes[j / 4] >> (2 * (j % 4)) & 3 {
+                0b00 => 0,
+                0b01 => 1,
+                0b10 => -1,
+                code => return Err((j, code)),
+            };
+        }
+        Ok(())
+    }
+
+    fn write(trits: &[i8; 256], codes: &mut [u8]) {
+        for (j, trit) in trits.iter().enumerate() {
+            let code = match trit {
+                0 => 0b00,
+                1 => 0b01,
+                _ => 0b10,
+            };
+            codes[j / 4] |= code << (2 * (j % 4));
+        }
+    }
+}

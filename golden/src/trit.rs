@@ -1,0 +1,316 @@
+//! A ternary weight matrix: trits and scales.
+
+use std::ops::Range;
+
+/// Longest allowed row: with `|q| <= 128` a dot product of fewer than 2^24 terms stays inside `i32`.
+pub const MAX_K: usize = (1 << 24) - 1;
+
+/// Over how many weights one scale reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Granularity {
+    /// One scale for the whole matrix.
+    Tensor,
+    /// One scale for each of the `m` rows (output features).
+    Row,
+    /// One scale for each run of 64, 128 or 256 weights along `k`; the last run of a row may be shorter.
+    Block(usize),
+}
+
+impl Granularity {
+    /// How many consecutive weights of one row share a scale, for rows of `k` weights.
+    pub fn run(self, k: usize) -> usize {
+        match self {
+            Self::Tensor | Self::Row => k,
+            Self::Block(size) => size,
+        }
+    }
+}
+
+/// The scales of a [`TernaryMatrix`], one for each granule.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scales {
+    /// One scale for all weights.
+    Tensor(f32),
+    /// `m` scales.
+    Row(Vec<f32>),
+    /// One scale for each block along `k`, row major: `[m][k.div_ceil(size)]`.
+    Block {
+        /// Weights a block: 64, 128 or 256.
+        size: usize,
+        /// `m * k.div_ceil(size)` scales.
+        values: Vec<f32>,
+    },
+}
+
+impl Scales {
+    /// The granularity that these scales have.
+    pub fn granularity(&self) -> Granularity {
+        match self {
+            Self::Tensor(_) => Granularity::Tensor,
+            Self::Row(_) => Granularity::Row,
+            Self::Block { size, .. } => Granularity::Block(*size),
+        }
+    }
+
+    /// All scales in storage order; one for [`Scales::Tensor`].
+    pub fn values(&self) -> &[f32] {
+        match self {
+            Self::Tensor(scale) => std::slice::from_ref(scale),
+            Self::Row(values) | Self::Block { values, .. } => values,
+        }
+    }
+
+    /// Scales of `granularity` from their values in storage order.
+    pub(crate) fn from_values(granularity: Granularity, values: Vec<f32>) -> Self {
+        match granularity {
+            Granularity::Tensor => Self::Tensor(values[0]),
+            Granularity::Row => Self::Row(values),
+            Granularity::Block(size) => Self::Block { size, values },
+        }
+    }
+}
+
+/// Why trits and scales do not make a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum ShapeError {
+    /// A side is zero, a row is longer than [`MAX_K`], or the product overflows.
+    #[error(
+        "a ternary matrix of {m} x {k} is impossible: both sides must be at least 1 and k at most {MAX_K}"
+    )]
+    Size {
+        /// Rows.
+        m: usize,
+        /// Weights a row.
+        k: usize,
+    },
+    /// The count of weights is not `m * k`.
+    #[error("{found} weights given for a matrix that has {expected}")]
+    Weights {
+        /// What was given.
+        found: usize,
+        /// `m * k`.
+        expected: usize,
+    },
+    /// The count of scales does not fit the granularity.
+    #[error("{found} scales given where the granularity needs {expected}")]
+    Scales {
+        /// What was given.
+        found: usize,
+        /// What the granularity needs.
+        expected: usize,
+    },
+    /// A block size other than 64, 128 or 256.
+    #[error("scale blocks of {size} weights; only 64, 128 and 256 exist")]
+    BlockSize {
+        /// What was given.
+        size: usize,
+    },
+    /// A weight that is none of -1, 0, +1.
+    #[error("weight {index} is {value}, not -1, 0 or +1")]
+    NotATrit {
+        /// Flat row-major index.
+        index: usize,
+        /// The value there.
+        value: i8,
+    },
+    /// An infinite or NaN scale.
+    #[error("scale {index} is {value}; scales must be finite")]
+    ScaleNotFinite {
+        /// Index among the scales.
+        index: usize,
+        /// The value there.
+        value: f32,
+    },
+}
+
+/// Ternary weights `[m, k]` = (output features, input features), row major, with their scales.
+///
+/// Possession proves the shape: `m * k` trits in {-1, 0, +1}, `k` at most [`MAX_K`], as many finite scales as the
+/// granularity needs.
+///
+/// ```
+/// use craftsman_golden::{Scales, TernaryMatrix};
+/// let w = TernaryMatrix::new(2, 2, vec![1, 0, -1, 1], Scales::Row(vec![0.5, 2.0]))?;
+/// assert_eq!(w.dequantize(), [0.5, 0.0, -2.0, 2.0]);
+/// # Ok::<(), craftsman_golden::ShapeError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct TernaryMatrix {
+    m: usize,
+    k: usize,
+    trits: Vec<i8>,
+    scales: Scales,
+}
+
+/// Checks the sides of a matrix and counts its weights.
+pub(crate) fn weight_count(m: usize, k: usize) -> Result<usize, ShapeError> {
+    let size = ShapeError::Size { m, k };
+    if m == 0 || k == 0 || k > MAX_K { Err(size) } else { m.checked_mul(k).ok_or(size) }
+}
+
+/// How many scales a matrix needs; the block size is checked.
+pub(crate) fn scale_count(m: usize, k: usize, granularity: Granularity) -> Result<usize, ShapeError> {
+    match granularity {
+        Granularity::Tensor => Ok(1),
+        Granularity::Row => Ok(m),
+        Granularity::Block(size @ (64 | 128 | 256)) => Ok(m * k.div_ceil(size)),
+        Granularity::Block(size) => Err(ShapeError::BlockSize { size }),
+    }
+}
+
+impl TernaryMatrix {
+    /// Checks shape, trits and scales.
+    pub fn new(m: usize, k: usize, trits: Vec<i8>, scales: Scales) -> Result<Self, ShapeError> {
+        let expected = weight_count(m, k)?;
+        if trits.len() != expected {
+            return Err(ShapeError::Weights { found: trits.len(), expected });
+        }
+        let expected = scale_count(m, k, scales.granularity())?;
+        let found = scales.values().len();
+        if found != expected {
+            return Err(ShapeError::Scales { found, expected });
+        }
+        if let Some(index) = trits.iter().position(|t| !(-1..=1).contains(t)) {
+            return Err(ShapeError::NotATrit { index, value: trits[index] });
+        }
+        if let Some(index) = scales.values().iter().position(|s| !s.is_finite()) {
+            return Err(ShapeError::ScaleNotFinite { index, value: scales.values()[index] });
+        }
+        Ok(Self { m, k, trits, scales })
+    }
+
+    /// Rows: output features.
+    pub fn m(&self) -> usize {
+        self.m
+    }
+
+    /// Weights a row: input features.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// All trits, `[m, k]` row major.
+    pub fn trits(&self) -> &[i8] {
+        &self.trits
+    }
+
+    /// The `k` trits of row `i`, which must be below `m`.
+    pub fn row(&self, i: usize) -> &[i8] {
+        &self.trits[i * self.k..][..self.k]
+    }
+
+    /// The scales.
+    pub fn scales(&self) -> &Scales {
+        &self.scales
+    }
+
+    /// Over how many weights one scale reaches.
+    pub fn granularity(&self) -> Granularity {
+        self.scales.granularity()
+    }
+
+    /// The scales of row `i` in ascending `k`: one, or one a block.
+    pub fn row_scales(&self, i: usize) -> &[f32] {
+        match &self.scales {
+            Scales::Tensor(scale) => std::slice::from_ref(scale),
+            Scales::Row(values) => &values[i..=i],
+            Scales::Block { size, values } => {
+                let blocks = self.k.div_ceil(*size);
+                &values[i * blocks..][..blocks]
+            }
+        }
+    }
+
+    /// The rows of `range` (not empty, within `m`) as a matrix of their own: one expert of a stack, say.
+    pub fn rows(&self, range: Range<usize>) -> Result<Self, ShapeError> {
+        if range.is_empty() || range.end > self.m {
+            return Err(ShapeError::Size { m: range.len(), k: self.k });
+        }
+        let scales = match &self.scales {
+            Scales::Tensor(scale) => Scales::Tensor(*scale),
+            Scales::Row(values) => Scales::Row(values[range.clone()].to_vec()),
+            Scales::Block { size, values } => {
+                let blocks = self.k.div_ceil(*size);
+                Scales::Block {
+                    size: *size,
+                    values: values[range.start * blocks..range.end * blocks].to_vec(),
+                }
+            }
+        };
+        let trits = self.trits[range.start * self.k..range.end * self.k].to_vec();
+        Ok(Self { m: range.len(), k: self.k, trits, scales })
+    }
+
+    /// The weights as numbers, `t * s`, `[m, k]` row major.
+    pub fn dequantize(&self) -> Vec<f32> {
+        let run = self.granularity().run(self.k);
+        let row = |i: usize| {
+            self.row(i)
+                .chunks(run)
+                .zip(self.row_scales(i))
+                .flat_map(|(chunk, &s)| chunk.iter().map(move |&t| f32::from(t) * s))
+        };
+        (0..self.m).flat_map(row).collect()
+    }
+
+    /// The same weights with the coarsest scales that say them: blocks of one row that all have the same scale become
+    /// one row scale, rows that all have the same scale become one tensor scale ("same" means the same bits).
+    ///
+    /// The scale rule differs between granularities in its rounding, so this is what makes the logits of a model the
+    /// same bits whichever container its weights came in.
+    ///
+    /// A granule of nothing but zeros never stands in the way, and its scale is set to 0 where it survives: the
+    /// integer sum over it is d = 0 for every input, and a scale is finite, so d * s = 0. Among blocks it adds +0 or
+    /// -0 to an accumulator that starts at +0 and can never be -0 (d * s with an integer d != 0 cannot underflow, and
+    /// exact cancellation rounds to +0), so no bit of the output depends on its scale. A row of zeros gives
+    /// (0 * s) / a = +0 under its own scale 0, and -0 only when it falls under a negative scale of the tensor;
+    /// either is the value zero, and the same for every container, because all of them end in the same form.
+    #[must_use]
+    pub fn coarsened(self) -> Self {
+        let Self { m, k, trits, scales } = self;
+        let run = scales.granularity().run(k);
+        let silent = |granule: &[i8]| granule.iter().all(|&t| t == 0);
+        let scales = match scales {
+            Scales::Tensor(scale) => Scales::Tensor(if silent(&trits) { 0.0 } else { scale }),
+            Scales::Row(mut values) => {
+                let rows = merge(&mut values, 1, trits.chunks(k).map(silent));
+                coarsest_rows(rows).unwrap_or(Scales::Row(values))
+            }
+            Scales::Block { size, mut values } => {
+                let blocks = k.div_ceil(size);
+                let granules = trits.chunks(k).flat_map(|row| row.chunks(run)).map(silent);
+                match merge(&mut values, blocks, granules) {
+                    Some(rows) => {
+                        let values = rows.iter().map(|row| row.unwrap_or(0.0)).collect();
+                        coarsest_rows(Some(rows)).unwrap_or(Scales::Row(values))
+                    }
+                    None => Scales::Block { size, values },
+                }
+            }
+        };
+        Self { m, k, trits, scales }
+    }
+}
+
+/// Zeroes the scales of silent granules and merges each group of `group` scales: `None` unless the scales that matter
+/// agree within every group; the merged scale is `None` where all granules of a group are silent.
+fn merge(values: &mut [f32], group: usize, silent: impl Iterator<Item = bool>) -> Option<Vec<Option<f32>>> {
+    let mut loud = Vec::with_capacity(values.len());
+    for (value, silent) in values.iter_mut().zip(silent) {
+        *value = if silent { 0.0 } else { *value };
+        loud.push((!silent).then_some(*value));
+    }
+    loud.chunks(group).map(common).collect()
+}
+
+/// What all present scales agree on: `Some(None)` when none is present, `None` when two differ.
+fn common(scales: &[Option<f32>]) -> Option<Option<f32>> {
+    let mut present = scales.iter().flatten();
+    let Some(first) = present.next() else { return Some(None) };
+    present.all(|s| s.to_bits() == first.to_bits()).then_some(Some(*first))
+}
+
+/// One tensor scale when all rows that matter agree on it.
+fn coarsest_rows(rows: Option<Vec<Option<f32>>>) -> Option<Scales> {
+    rows.and_then(|rows| common(&rows)).map(|scale| Scales::Tensor(scale.unwrap_or(0.0)))
+}
