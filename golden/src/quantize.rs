@@ -34,7 +34,7 @@ impl NonFinite {
     }
 }
 
-/// Below this largest magnitude an activation vector counts as this large (Hugging Face transformers' BitNet).
+/// Below this largest magnitude an activation vector counts as this large (Hugging Face transformers' `BitNet`).
 pub const ABSMAX_FLOOR: f32 = 1e-5;
 
 /// Eight-bit absmax quantisation of one token: `a = 127 / max(max|x|, 1e-5)`,

@@ -268,23 +268,20 @@ impl TernaryMatrix {
     #[must_use]
     pub fn coarsened(self) -> Self {
         let Self { m, k, trits, scales } = self;
-        let run = scales.granularity().run(k);
         let silent = |granule: &[i8]| granule.iter().all(|&t| t == 0);
         let scales = match scales {
             Scales::Tensor(scale) => Scales::Tensor(if silent(&trits) { 0.0 } else { scale }),
             Scales::Row(mut values) => {
-                let rows = merge(&mut values, 1, trits.chunks(k).map(silent));
-                coarsest_rows(rows).unwrap_or(Scales::Row(values))
+                let rows = merged(&mut values, 1, trits.chunks(k).map(silent));
+                rows.and_then(|rows| tensor_scale(&rows)).unwrap_or(Scales::Row(values))
             }
             Scales::Block { size, mut values } => {
-                let blocks = k.div_ceil(size);
-                let granules = trits.chunks(k).flat_map(|row| row.chunks(run)).map(silent);
-                match merge(&mut values, blocks, granules) {
-                    Some(rows) => {
-                        let values = rows.iter().map(|row| row.unwrap_or(0.0)).collect();
-                        coarsest_rows(Some(rows)).unwrap_or(Scales::Row(values))
-                    }
-                    None => Scales::Block { size, values },
+                let granules = trits.chunks(k).flat_map(|row| row.chunks(size)).map(silent);
+                match merged(&mut values, k.div_ceil(size), granules) {
+                    Ok(rows) => tensor_scale(&rows).unwrap_or_else(|Differ| {
+                        Scales::Row(rows.iter().map(|row| row.unwrap_or(0.0)).collect())
+                    }),
+                    Err(Differ) => Scales::Block { size, values },
                 }
             }
         };
@@ -292,9 +289,16 @@ impl TernaryMatrix {
     }
 }
 
-/// Zeroes the scales of silent granules and merges each group of `group` scales: `None` unless the scales that matter
-/// agree within every group; the merged scale is `None` where all granules of a group are silent.
-fn merge(values: &mut [f32], group: usize, silent: impl Iterator<Item = bool>) -> Option<Vec<Option<f32>>> {
+/// Scales that matter are not all the same.
+struct Differ;
+
+/// Zeroes the scales of silent granules and merges each group of `group` scales, where those that matter agree within
+/// every group. The scale of a group is `None` where all its granules are silent.
+fn merged(
+    values: &mut [f32],
+    group: usize,
+    silent: impl Iterator<Item = bool>,
+) -> Result<Vec<Option<f32>>, Differ> {
     let mut loud = Vec::with_capacity(values.len());
     for (value, silent) in values.iter_mut().zip(silent) {
         *value = if silent { 0.0 } else { *value };
@@ -303,14 +307,14 @@ fn merge(values: &mut [f32], group: usize, silent: impl Iterator<Item = bool>) -
     loud.chunks(group).map(common).collect()
 }
 
-/// What all present scales agree on: `Some(None)` when none is present, `None` when two differ.
-fn common(scales: &[Option<f32>]) -> Option<Option<f32>> {
+/// What all present scales agree on; `None` when none is present.
+fn common(scales: &[Option<f32>]) -> Result<Option<f32>, Differ> {
     let mut present = scales.iter().flatten();
-    let Some(first) = present.next() else { return Some(None) };
-    present.all(|s| s.to_bits() == first.to_bits()).then_some(Some(*first))
+    let Some(first) = present.next() else { return Ok(None) };
+    if present.all(|s| s.to_bits() == first.to_bits()) { Ok(Some(*first)) } else { Err(Differ) }
 }
 
-/// One tensor scale when all rows that matter agree on it.
-fn coarsest_rows(rows: Option<Vec<Option<f32>>>) -> Option<Scales> {
-    rows.and_then(|rows| common(&rows)).map(|scale| Scales::Tensor(scale.unwrap_or(0.0)))
+/// One tensor scale when all rows that matter agree on it; 0 when none matters.
+fn tensor_scale(rows: &[Option<f32>]) -> Result<Scales, Differ> {
+    Ok(Scales::Tensor(common(rows)?.unwrap_or(0.0)))
 }

@@ -1,6 +1,6 @@
 //! Softmax attention of one token over the keys it may see.
 
-use super::{dot16, softmax};
+use super::{axpy, dot16, softmax};
 
 /// One query head over one key/value head: `q` is `[d]`, `keys` `[len, d]`, `values` `[len, v]`; the result is `[v]`.
 ///
@@ -21,9 +21,7 @@ pub fn attention(q: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Vec<f32
     softmax(&mut scores);
     let mut out = vec![0.0; values.len() / len];
     for (p, value) in scores.iter().zip(values.chunks(out.len().max(1))) {
-        for (out, v) in out.iter_mut().zip(value) {
-            *out = p.mul_add(*v, *out);
-        }
+        axpy(*p, value, &mut out);
     }
     out
 }

@@ -13,7 +13,7 @@ const LN2_LOW: f32 = (std::f64::consts::LN_2 - LN2_HIGH as f64) as f32;
 const ROUND: f32 = 12_582_912.0;
 /// ln(2^-126), rounded up: the least argument whose result is a normal number.
 const LEAST: f32 = -87.336_54;
-/// ln(f32::MAX), rounded down.
+/// `ln(f32::MAX)`, rounded down.
 const GREATEST: f32 = 88.722_83;
 
 /// e^x, within 1 ulp (a test sweeps it against `f64`; the worst seen is 0.6).

@@ -8,8 +8,14 @@
 //! - No libm: [`exp`] and what follows from it are one polynomial, rope's angles are computed from `f64` additions,
 //!   multiplications and divisions alone.
 
+#![allow(
+    clippy::inline_always,
+    reason = "inlined into a loop for AVX2 these scalar definitions become its vectors"
+)]
+
 mod attention;
 mod elementary;
+mod elementwise;
 mod exp;
 mod matmul;
 mod norm;
@@ -18,6 +24,7 @@ mod rope;
 mod router;
 
 pub use attention::{attention, grouped_attention};
+pub use elementwise::{add, axpy, relu2_mul, silu_mul};
 pub use exp::{exp, relu2, sigmoid, silu};
 pub use matmul::{matmul, widen_bf16, widen_f16};
 pub use norm::{rms_norm, softmax};

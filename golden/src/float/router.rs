@@ -23,7 +23,9 @@ pub fn router(logits: &[f32], top_k: usize, renormalise: bool) -> Vec<(usize, f3
     if renormalise {
         let weights: Vec<f32> = chosen.iter().map(|&(_, weight)| weight).collect();
         let sum = sum16(&weights);
-        chosen.iter_mut().for_each(|(_, weight)| *weight /= sum);
+        for (_, weight) in &mut chosen {
+            *weight /= sum;
+        }
     }
     chosen
 }

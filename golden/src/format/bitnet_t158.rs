@@ -1,4 +1,4 @@
-//! BITNET_T158 (Craftsman): 256 weights in 66 bytes. Specified in `docs/formats/bitnet_t158.md`.
+//! `BITNET_T158` (Craftsman): 256 weights in 66 bytes. Specified in `docs/formats/bitnet_t158.md`.
 
 use super::{Format, FormatError, TernaryBlock, block_bytes, ternary_block_format};
 use crate::TernaryMatrix;

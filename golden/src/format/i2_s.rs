@@ -1,4 +1,4 @@
-//! I2_S (Microsoft bitnet.cpp), the 128 rule of all official files.
+//! `I2_S` (Microsoft bitnet.cpp), the 128 rule of all official files.
 
 use super::{Format, FormatError, check_length};
 use crate::{Granularity, Scales, ShapeError, TernaryMatrix};

@@ -178,7 +178,7 @@ fn block_bytes(format: &dyn Format, m: usize, k: usize, block_bytes: usize) -> R
 
 /// Trits of one block format: `BYTES` bytes for 256 weights, the last two a scale in f16.
 ///
-/// What TQ1_0, TQ2_0 and BITNET_T158 have in common; each says only where its trits are.
+/// What `TQ1_0`, `TQ2_0` and `BITNET_T158` have in common; each says only where its trits are.
 trait TernaryBlock: Format + Sized {
     /// Bytes a block, scale included.
     const BYTES: usize;
@@ -283,6 +283,3 @@ macro_rules! ternary_block_format {
     };
 }
 use ternary_block_format;
-
-#[cfg(test)]
-mod tests;

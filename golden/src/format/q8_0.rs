@@ -1,4 +1,4 @@
-//! Q8_0 (llama.cpp): 32 weights in 34 bytes.
+//! `Q8_0` (llama.cpp): 32 weights in 34 bytes.
 
 use half::f16;
 

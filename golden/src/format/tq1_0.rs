@@ -1,4 +1,4 @@
-//! TQ1_0 (llama.cpp): 256 weights in 54 bytes.
+//! `TQ1_0` (llama.cpp): 256 weights in 54 bytes.
 
 use super::{Format, FormatError, TernaryBlock, block_bytes, ternary_block_format};
 use crate::TernaryMatrix;
@@ -26,7 +26,7 @@ impl TernaryBlock for Tq1_0 {
         for (e, trit) in trits.iter_mut().enumerate() {
             let (byte, digit) = place(e);
             let fraction = codes[byte].wrapping_mul(3_u8.pow(digit));
-            *trit = (u16::from(fraction) * 3 >> 8) as i8 - 1;
+            *trit = ((u16::from(fraction) * 3) >> 8) as i8 - 1;
         }
         Ok(())
     }

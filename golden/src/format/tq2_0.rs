@@ -1,4 +1,4 @@
-//! TQ2_0 (llama.cpp): 256 weights in 66 bytes.
+//! `TQ2_0` (llama.cpp): 256 weights in 66 bytes.
 
 use super::{Format, FormatError, TernaryBlock, block_bytes, ternary_block_format};
 use crate::TernaryMatrix;
