@@ -16,7 +16,7 @@ const LEAST: f32 = -87.336_54;
 /// `ln(f32::MAX)`, rounded down.
 const GREATEST: f32 = 88.722_83;
 
-/// e^x, within 1 ulp (a test sweeps it against `f64`; the worst seen is 0.6).
+/// e^x, within 1 ulp (a test sweeps it against `f64`; the worst seen is 0.87).
 ///
 /// `x = n ln 2 + r` with an integer `n` and `|r|` about `ln 2 / 2` at most; e^r by its Taylor polynomial of degree 7 (next term:
 /// 5e-9); 2^n added to the exponent bits. Below -87.33654 the result is 0 (no subnormal results), above 88.72283 it

@@ -1,0 +1,267 @@
+//! The floating-point operations against `f64` and against independent formulas.
+
+use craftsman_golden::float::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Distance from `value` to the exact one in units of the last place of the exact one.
+fn ulps(value: f32, exact: f64) -> f64 {
+    let nearest = exact as f32;
+    let step = f64::from(f32::from_bits(nearest.abs().to_bits() + 1)) - f64::from(nearest.abs());
+    (f64::from(value) - exact).abs() / step
+}
+
+/// Every 997th float from `low` to `high`, which have the same sign.
+fn sweep(low: f32, high: f32) -> impl Iterator<Item = f32> {
+    let (a, b) = (low.to_bits(), high.to_bits());
+    (a.min(b)..=a.max(b)).step_by(997).map(f32::from_bits)
+}
+
+#[test]
+fn exp_is_within_one_ulp_everywhere() {
+    let inputs =
+        sweep(0.0, 88.722_83).chain(sweep(-0.0, -87.336_54)).chain([88.722_83, -87.336_54, 0.0, -0.0]);
+    let (worst, at) = inputs
+        .map(|x| (ulps(exp(x), f64::from(x).exp()), x))
+        .fold((0.0, 0.0), |worst, seen| if seen.0 > worst.0 { seen } else { worst });
+    println!("worst {worst} ulp at {at}");
+    assert!(worst <= 1.0, "{worst} ulp at {at}");
+}
+
+#[test]
+fn exp_saturates_and_keeps_nan() {
+    assert_eq!(exp(0.0), 1.0);
+    assert_eq!(exp(-0.0), 1.0);
+    for low in [-87.336_55, -100.0, -1e30, f32::MIN, f32::NEG_INFINITY] {
+        assert_eq!(exp(low).to_bits(), 0, "exp({low})");
+    }
+    for high in [88.722_84, 100.0, 1e30, f32::MAX, f32::INFINITY] {
+        assert_eq!(exp(high), f32::INFINITY, "exp({high})");
+    }
+    assert!(exp(88.722_83).is_finite() && exp(-87.336_54).is_normal());
+    for nan in [f32::NAN, -f32::NAN, f32::from_bits(0x7fff_ffff), f32::from_bits(0x7f80_0001)] {
+        assert!(exp(nan).is_nan());
+    }
+}
+
+#[test]
+fn activations_are_the_textbook_functions() {
+    for x in sweep(1e-20, 80.0).flat_map(|x| [x, -x]).chain([0.0]).step_by(31) {
+        let exact = 1.0 / (1.0 + (-f64::from(x)).exp());
+        assert!(ulps(sigmoid(x), exact) <= 3.0, "sigmoid({x})");
+        assert!(ulps(silu(x), f64::from(x) * exact) <= 3.0, "silu({x})");
+    }
+    assert_eq!((sigmoid(f32::NEG_INFINITY), sigmoid(f32::INFINITY)), (0.0, 1.0));
+    assert_eq!((silu(-1e4), silu(1e4), silu(0.0)), (0.0, 1e4, 0.0));
+    assert_eq!((relu2(-3.0), relu2(3.0), relu2(-0.0).to_bits()), (0.0, 9.0, 0));
+    assert!(relu2(f32::NAN).is_nan() && silu(f32::NAN).is_nan() && sigmoid(f32::NAN).is_nan());
+}
+
+#[test]
+fn gated_products_are_elementwise() {
+    let gate = [-1.0, 0.5, 3.0];
+    let (mut a, mut b, mut c) = ([2.0, -4.0, 0.25], [2.0, -4.0, 0.25], [1.0, 2.0, 3.0]);
+    silu_mul(&gate, &mut a);
+    relu2_mul(&gate, &mut b);
+    assert_eq!(a, [silu(-1.0) * 2.0, silu(0.5) * -4.0, silu(3.0) * 0.25]);
+    assert_eq!(b, [0.0, -1.0, 2.25]);
+    add(&mut c, &gate);
+    axpy(2.0, &gate, &mut c);
+    assert_eq!(c, [-2.0, 3.5, 12.0]);
+}
+
+#[test]
+fn reductions_use_sixteen_lanes() {
+    assert_eq!(sum16(&[]), 0.0);
+    assert_eq!(dot16(&[], &[]), 0.0);
+    // Lanes 0 and 8 meet first: 2^24 swallows a lone 1, but 1 + 1 of lanes 1 and 9 survive.
+    let mut x = [0.0; 17];
+    (x[0], x[8], x[1], x[9]) = (16_777_216.0, 1.0, 1.0, 1.0);
+    assert_eq!(sum16(&x), 16_777_218.0);
+    // Element 16 comes back to lane 0, before any fold.
+    let mut x = [0.0; 17];
+    (x[0], x[16], x[8]) = (16_777_216.0, -16_777_216.0, 1.0);
+    assert_eq!(sum16(&x), 1.0);
+    // Fused: the product's low half survives the subtraction.
+    let e = f32::EPSILON;
+    let (mut a, mut b) = ([0.0; 17], [0.0; 17]);
+    (a[0], b[0], a[16], b[16]) = (1.0 + 2.0 * e, -1.0, 1.0 + e, 1.0 + e);
+    assert_eq!(dot16(&a, &b), e * e);
+}
+
+#[test]
+fn rms_norm_is_the_formula() {
+    let (x, w) = ([3.0, -4.0, 0.0, 5.0], [1.0, 2.0, 3.0, -1.0]);
+    let mut out = [0.0; 4];
+    rms_norm(&x, &w, 0.5, &mut out);
+    let r = 1.0 / (12.5_f32 + 0.5).sqrt();
+    assert_eq!(out, [3.0 * r, -4.0 * r * 2.0, 0.0, -(5.0 * r)]);
+}
+
+#[test]
+fn matmul_adds_in_ascending_k() {
+    let w = [16_777_216.0, 1.0, -16_777_216.0, 1.0, 2.0, 3.0];
+    assert_eq!(matmul(&w, &[1.0, 1.0, 1.0, 0.0, 1.0, 1.0], 3), [0.0, 6.0, -16_777_215.0, 5.0]);
+}
+
+#[test]
+fn widening_is_exact() {
+    let x = [0.0, -0.0, 1.5, 6.0e-8, 65504.0];
+    assert_eq!(widen_f16(&x.map(half::f16::from_f32)), [0.0, -0.0, 1.5, 5.960_464_5e-8, 65504.0]);
+    assert_eq!(widen_bf16(&[half::bf16::from_f32(-1.0e38)]), [half::bf16::from_f32(-1.0e38).to_f32()]);
+}
+
+#[test]
+fn rope_frequencies_and_angles_match_libm() {
+    for theta in [1e4, 5e5, 1e6, 1_000_042.0, 1.5] {
+        let table = RopeTable::new(128, theta, &RopeScaling::None);
+        assert_eq!(table.dims(), 128);
+        for (i, f) in table.frequencies().iter().enumerate() {
+            let exact = f64::powf(theta, -2.0 * i as f64 / 128.0);
+            assert!((f / exact - 1.0).abs() < 4e-15, "theta {theta}, {i}: {f} for {exact}");
+        }
+        for position in [0, 1, 2, 3, 100, 4095, 131_071, 1_000_003] {
+            let mut x: Vec<f32> = (0..128).map(|i| if i < 64 { 1.0 } else { 0.0 }).collect();
+            table.apply(RopePairing::Neox, position, &mut x);
+            for (i, f) in table.frequencies().iter().enumerate() {
+                let (sin, cos) = (position as f64 * f).sin_cos();
+                assert!((f64::from(x[i]) - cos).abs() < 4e-8 && (f64::from(x[64 + i]) - sin).abs() < 4e-8);
+            }
+        }
+    }
+    let strange = RopeTable::new(4, f64::NAN, &RopeScaling::None);
+    assert!(strange.frequencies()[1].is_nan(), "no panic on nonsense");
+}
+
+#[test]
+fn rope_pairings_differ_by_a_permutation_only() {
+    let table = RopeTable::new(8, 1e4, &RopeScaling::None);
+    let x: Vec<f32> = (0..10).map(|i| i as f32 - 3.5).collect();
+    let mut neox = x.clone();
+    table.apply(RopePairing::Neox, 5, &mut neox);
+    let mut norm: Vec<f32> = (0..8).map(|i| x[i / 2 + i % 2 * 4]).chain([x[8], x[9]]).collect();
+    table.rotation(5).apply(RopePairing::Norm, &mut norm);
+    for i in 0..8 {
+        assert_eq!(norm[i].to_bits(), neox[i / 2 + i % 2 * 4].to_bits());
+    }
+    assert_eq!((&neox[8..], &norm[8..]), (&x[8..], &x[8..]), "what lies behind the turning dimensions stays");
+    let mut still = x.clone();
+    table.apply(RopePairing::Neox, 0, &mut still);
+    assert_eq!(still, x);
+}
+
+#[test]
+fn llama3_scaling_follows_hugging_face() {
+    let scaling = RopeScaling::Llama3 {
+        factor: 8.0,
+        low_frequency_factor: 1.0,
+        high_frequency_factor: 4.0,
+        original_context: 128.0,
+    };
+    let plain = RopeTable::new(16, 500_000.0, &RopeScaling::None);
+    let scaled = RopeTable::new(16, 500_000.0, &scaling);
+    let mut kinds = [0; 3];
+    for (f, s) in plain.frequencies().iter().zip(scaled.frequencies()) {
+        // _compute_llama3_parameters, as it is written there.
+        let wavelen = 2.0 * std::f64::consts::PI / f;
+        let llama = if wavelen > 128.0 / 1.0 { f / 8.0 } else { *f };
+        let smooth = (128.0 / wavelen - 1.0) / (4.0 - 1.0);
+        let smoothed = (1.0 - smooth) * llama / 8.0 + smooth * llama;
+        let medium = (128.0 / 4.0..=128.0 / 1.0).contains(&wavelen);
+        let expected = if medium { smoothed } else { llama };
+        kinds[if medium { 1 } else { 2 * usize::from(wavelen > 128.0) }] += 1;
+        assert!((s / expected - 1.0).abs() < 1e-14);
+    }
+    assert!(kinds.iter().all(|&n| n > 0), "all three bands are seen: {kinds:?}");
+}
+
+#[test]
+fn linear_scaling_and_divisors_divide() {
+    let plain = RopeTable::new(8, 1e4, &RopeScaling::None);
+    let linear = RopeTable::new(8, 1e4, &RopeScaling::Linear { factor: 4.0 });
+    let divided = RopeTable::new(8, 1e4, &RopeScaling::Divisors(vec![1.0, 2.0, 8.0]));
+    for (i, f) in plain.frequencies().iter().enumerate() {
+        assert_eq!(linear.frequencies()[i], f / 4.0);
+        assert_eq!(divided.frequencies()[i], f / [1.0, 2.0, 8.0, 1.0][i]);
+    }
+}
+
+#[test]
+fn attention_is_the_formula() {
+    let (q, keys, values) = ([1.0, 2.0], [1.0, 0.0, 0.0, 1.0, -1.0, 1.0], [1.0, 2.0, 3.0]);
+    let mut p = [0.5 * 1.0, 0.5 * 2.0, 0.5 * 1.0];
+    softmax(&mut p);
+    let expected = p[2].mul_add(3.0, p[1].mul_add(2.0, p[0] * 1.0));
+    assert_eq!(attention(&q, &keys, &values, 0.5), [expected]);
+    assert_eq!(
+        attention(&q, &[3.0, 4.0], &[7.0, 8.0, 9.0], 1.0),
+        [7.0, 8.0, 9.0],
+        "one key has all the weight"
+    );
+}
+
+#[test]
+fn grouped_heads_share_keys() {
+    let q: Vec<f32> = (0..8).map(|i| i as f32 / 4.0 - 1.0).collect();
+    let keys: Vec<f32> = (0..12).map(|i| (i * 7 % 5) as f32).collect();
+    let values: Vec<f32> = (0..12).map(|i| (i * 5 % 7) as f32).collect();
+    let all = grouped_attention(&q, &keys, &values, 4, 2, 0.7);
+    for head in 0..4 {
+        let kv = head / 2 * 6..head / 2 * 6 + 6;
+        let one = attention(&q[head * 2..][..2], &keys[kv.clone()], &values[kv], 0.7);
+        assert_eq!(all[head * 2..][..2], one[..]);
+    }
+}
+
+#[test]
+fn the_router_breaks_ties_to_the_lower_index() {
+    assert_eq!(router(&[1.0; 4], 2, true), [(0, 0.5), (1, 0.5)]);
+    assert_eq!(router(&[1.0; 4], 2, false), [(0, 0.25), (1, 0.25)]);
+    assert_eq!(router(&[0.0, 5.0, 5.0, 5.0], 2, true), [(1, 0.5), (2, 0.5)]);
+    assert_eq!(router(&[3.0], 8, true), [(0, 1.0)], "no more than there are");
+    assert_eq!(router(&[f32::NAN, 1.0], 1, false).len(), 1, "no panic on nonsense");
+}
+
+proptest! {
+    #[test]
+    fn softmax_sums_to_one(mut x in vec(-50.0_f32..50.0, 1..200)) {
+        let exact: Vec<f64> = x.iter().map(|v| f64::from(*v).exp()).collect();
+        let sum: f64 = exact.iter().sum();
+        softmax(&mut x);
+        for (p, e) in x.iter().zip(&exact) {
+            prop_assert!((f64::from(*p) - e / sum).abs() <= 1e-5 * (e / sum) + f64::from(f32::MIN_POSITIVE));
+        }
+    }
+
+    #[test]
+    fn reductions_are_sums(x in vec(-8_i8..8, 0..100), y in vec(-8_i8..8, 100)) {
+        let a: Vec<f32> = x.iter().map(|v| f32::from(*v)).collect();
+        let b: Vec<f32> = y[..x.len()].iter().map(|v| f32::from(*v)).collect();
+        let dot: i32 = x.iter().zip(&y).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+        prop_assert_eq!(dot16(&a, &b), dot as f32);
+        prop_assert_eq!(sum16(&a), x.iter().map(|v| i32::from(*v)).sum::<i32>() as f32);
+    }
+
+    #[test]
+    fn the_router_chooses_the_largest(logits in vec(-9.0_f32..9.0, 1..40), top_k in 1_usize..9) {
+        let chosen = router(&logits, top_k, true);
+        prop_assert_eq!(chosen.len(), top_k.min(logits.len()));
+        prop_assert!(chosen.is_sorted_by_key(|c| c.0));
+        let least = chosen.iter().map(|c| logits[c.0]).fold(f32::INFINITY, f32::min);
+        let outside = (0..logits.len()).filter(|i| chosen.iter().all(|c| c.0 != *i));
+        for i in outside {
+            prop_assert!(logits[i] <= least + 1e-6);
+        }
+        prop_assert!((chosen.iter().map(|c| c.1).sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn rope_keeps_lengths(x in vec(-4.0_f32..4.0, 64), position in 0_usize..100_000) {
+        let table = RopeTable::new(64, 1e6, &RopeScaling::None);
+        for pairing in [RopePairing::Neox, RopePairing::Norm] {
+            let mut y = x.clone();
+            table.apply(pairing, position, &mut y);
+            prop_assert!((dot16(&x, &x) - dot16(&y, &y)).abs() <= 1e-4 * dot16(&x, &x) + 1e-30);
+        }
+    }
+}
