@@ -10,7 +10,7 @@ pub enum DenseData {
     /// IEEE half precision.
     F16(Vec<f16>),
     /// bfloat16.
-    Bf16(Vec<bf16>),
+    BF16(Vec<bf16>),
 }
 
 impl DenseData {
@@ -19,7 +19,7 @@ impl DenseData {
         match self {
             Self::F32(values) => values.len(),
             Self::F16(values) => values.len(),
-            Self::Bf16(values) => values.len(),
+            Self::BF16(values) => values.len(),
         }
     }
 
@@ -79,7 +79,7 @@ impl DenseMatrix {
         match &self.data {
             DenseData::F32(values) => values.clone(),
             DenseData::F16(values) => values.iter().map(|v| v.to_f32()).collect(),
-            DenseData::Bf16(values) => values.iter().map(|v| v.to_f32()).collect(),
+            DenseData::BF16(values) => values.iter().map(|v| v.to_f32()).collect(),
         }
     }
 }
@@ -97,7 +97,7 @@ pub(super) struct Column<T>(pub(super) [T; PANEL_ROWS]);
 pub(super) enum Panels {
     F32(Vec<Column<f32>>),
     F16(Vec<Column<f16>>),
-    Bf16(Vec<Column<bf16>>),
+    BF16(Vec<Column<bf16>>),
 }
 
 /// A dense matrix in the layout of the matrix product: panels of sixteen rows, `[panel][col][16]`, the last one padded with zeros. The
@@ -116,7 +116,7 @@ impl PackedDense {
         let panels = match data {
             DenseData::F32(values) => Panels::F32(pack(values, *cols)),
             DenseData::F16(values) => Panels::F16(pack(values, *cols)),
-            DenseData::Bf16(values) => Panels::Bf16(pack(values, *cols)),
+            DenseData::BF16(values) => Panels::BF16(pack(values, *cols)),
         };
         Self { rows: *rows, cols: *cols, panels }
     }
@@ -136,7 +136,7 @@ impl PackedDense {
         match &self.panels {
             Panels::F32(columns) => size_of_val(&columns[..]),
             Panels::F16(columns) => size_of_val(&columns[..]),
-            Panels::Bf16(columns) => size_of_val(&columns[..]),
+            Panels::BF16(columns) => size_of_val(&columns[..]),
         }
     }
 
@@ -151,7 +151,7 @@ impl PackedDense {
         match &self.panels {
             Panels::F32(panels) => copy_lane(&panels[columns], lane, out, |v| v),
             Panels::F16(panels) => copy_lane(&panels[columns], lane, out, f16::to_f32),
-            Panels::Bf16(panels) => copy_lane(&panels[columns], lane, out, bf16::to_f32),
+            Panels::BF16(panels) => copy_lane(&panels[columns], lane, out, bf16::to_f32),
         }
     }
 

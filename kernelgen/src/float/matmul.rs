@@ -55,7 +55,7 @@ pub(super) fn dense_matmul<V: Vector>(v: V, w: &PackedDense, x: &[f32], out: &mu
     match w.panels() {
         Panels::F32(panels) => product(v, &panels[columns], x, w.cols(), out),
         Panels::F16(panels) => product(v, &panels[columns], x, w.cols(), out),
-        Panels::Bf16(panels) => product(v, &panels[columns], x, w.cols(), out),
+        Panels::BF16(panels) => product(v, &panels[columns], x, w.cols(), out),
     }
 }
 
