@@ -1,0 +1,250 @@
+//! The command line: what `--help` teaches.
+
+use std::io::IsTerminal;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use craftsman::SamplingOptions;
+use tracing_subscriber::EnvFilter;
+
+/// Run ternary language models on kernels emitted for this processor.
+#[derive(Debug, Parser)]
+#[command(name = "craftsman", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  craftsman run                                        generate from the small model carried in this program
+  craftsman run model.gguf \"Once upon a time\" -n 200
+  craftsman run ./model-folder --temperature 0.8 --seed 7 -v
+  craftsman inspect model.gguf                         what is in the file, and which kernels would run it
+  craftsman logits model.gguf --tokens 1,2,3 --out logits.safetensors
+  craftsman bench model.gguf --threads 2 --json
+
+MODEL is a GGUF file, or a Hugging Face folder with config.json and *.safetensors.
+
+Environment:
+  CRAFTSMAN_MAX_ISA   highest instruction set to use: portable, avx2, avxvnni, avx512, avx512vnni, amx
+  CRAFTSMAN_LOG       log filter, such as debug or craftsman_kernelgen=debug; overrides -v
+
+Exit codes:
+  0  done
+  1  the model, a file or the machine is at fault
+  2  the command line is at fault";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Generate text
+    Run(Run),
+    /// Show what a model holds and which kernels would run it
+    Inspect(Inspect),
+    /// Write the logits of every position, to compare with another engine
+    Logits(Logits),
+    /// Measure prefill and decode speed beside what the machine can do
+    Bench(Bench),
+    /// Write a model of random weights, for measuring speed only
+    #[command(hide = true)]
+    GenerateModel(GenerateModel),
+}
+
+/// The arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  craftsman run
+  craftsman run model.gguf \"def fibonacci(n):\" -n 100 --stop \"\\n\\n\"
+  craftsman run model.gguf \"Once\" --temperature 0.8 --top-p 0.9 --seed 7
+  craftsman run model.gguf \"Once\" --json | jq .text
+
+The text goes to standard output, everything else to standard error. By default the likeliest token is always taken,
+so that the same command prints the same text, on every machine.")]
+pub struct Run {
+    /// GGUF file or Hugging Face folder [default: the small model carried in this program]
+    pub model: Option<PathBuf>,
+    /// Text to continue [default: for the carried model, the beginning of a Python method]
+    pub prompt: Option<String>,
+}
+
+/// The arguments of `inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  craftsman inspect model.gguf
+  craftsman inspect model.gguf --json | jq '.tensors[].name'
+  CRAFTSMAN_MAX_ISA=portable craftsman inspect model.gguf")]
+pub struct Inspect {
+    /// GGUF file or Hugging Face folder [default: the small model carried in this program]
+    pub model: Option<PathBuf>,
+}
+
+/// The arguments of `logits`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  craftsman logits model.gguf --tokens 1,2,3 --out logits.safetensors
+  craftsman logits model.gguf --text \"Once upon\" --out logits.safetensors
+
+The file holds `logits`, float32 [n, vocabulary], and `tokens`, int32 [n]. It appears complete or not at all.")]
+pub struct Logits {
+    /// GGUF file or Hugging Face folder
+    pub model: PathBuf,
+    /// Token ids, separated by commas; used as they are, with no begin token added
+    #[arg(long, value_delimiter = ',', required_unless_present = "text", conflicts_with = "text")]
+    pub tokens: Vec<u32>,
+    /// Text to tokenise instead
+    #[arg(long)]
+    pub text: Option<String>,
+    /// Safetensors file to write
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// The arguments of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  craftsman bench
+  craftsman bench model.gguf -p 512 -n 128 --threads 2
+  craftsman bench model.gguf -p 0 -n 64 --json
+
+pp N is the rate of one prompt of N tokens, tg N that of N tokens generated one by one from an empty context: the tests
+of llama-bench. Rates are medians over the repetitions, with the slowest and fastest beside them.")]
+pub struct Bench {
+    /// GGUF file or Hugging Face folder [default: the small model carried in this program]
+    pub model: Option<PathBuf>,
+    /// Tokens of the prompt; 0 skips this test
+    #[arg(short, long, default_value_t = 512)]
+    pub prompt_tokens: usize,
+    /// How often each test is repeated, after one run that is not counted
+    #[arg(short, long, default_value = "5")]
+    pub repetitions: NonZeroUsize,
+}
+
+/// The arguments of `generate-model`.
+#[derive(Debug, Args)]
+pub struct GenerateModel {
+    /// Which model's shape to imitate
+    #[arg(long)]
+    pub shape: String,
+    /// How ternary weights are stored
+    #[arg(long, default_value = "i2_s")]
+    pub format: String,
+    /// GGUF file to write
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// The options that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Shared {
+    /// Threads to compute with [default: as many as this process may use]
+    #[arg(short, long, global = true)]
+    pub threads: Option<NonZeroUsize>,
+    /// Tokens to generate [default: 128]
+    #[arg(short = 'n', long, global = true)]
+    pub max_tokens: Option<usize>,
+    /// Start of the random stream
+    #[arg(long, global = true, default_value_t = 0)]
+    pub seed: u64,
+    /// 0 takes the likeliest token always; 1 draws from the model's own probabilities
+    #[arg(long, global = true, default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Draw among the K likeliest tokens; 0 is off
+    #[arg(long, global = true, default_value_t = SamplingOptions::default().top_k, value_name = "K")]
+    pub top_k: usize,
+    /// Draw among the fewest tokens whose probabilities reach P together; 1 is off
+    #[arg(long, global = true, default_value_t = SamplingOptions::default().top_p, value_name = "P")]
+    pub top_p: f32,
+    /// Draw among tokens at least P times as likely as the likeliest; 0 is off
+    #[arg(long, global = true, default_value_t = SamplingOptions::default().min_p, value_name = "P")]
+    pub min_p: f32,
+    /// Make recent tokens less likely; 1 is off
+    #[arg(long, global = true, default_value_t = 1.0, value_name = "PENALTY")]
+    pub repetition_penalty: f32,
+    /// Stop before this text; may be given several times; \n and \t are understood
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Write JSON for a program to read
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more: rates and kernels (-v), decisions (-vv), everything (-vvv)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Shared {
+    /// How many tokens a command generates when the command line does not say.
+    const DEFAULT_TOKENS: usize = 128;
+
+    /// `--max-tokens`, or the default.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens.unwrap_or(Self::DEFAULT_TOKENS)
+    }
+
+    /// The threads to compute with.
+    pub fn threads(&self) -> NonZeroUsize {
+        self.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// The sampling options as the library takes them.
+    pub fn sampling(&self) -> SamplingOptions {
+        SamplingOptions {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed,
+            ..SamplingOptions::default()
+        }
+    }
+
+    /// The stop strings, with `\n` and `\t` read as a shell user means them.
+    pub fn stops(&self) -> Vec<String> {
+        self.stop.iter().map(|stop| stop.replace("\\n", "\n").replace("\\t", "\t")).collect()
+    }
+
+    /// Sends the log to standard error, as loud as `-v` or `CRAFTSMAN_LOG` says.
+    pub fn start_log(&self) {
+        let level = match self.verbose {
+            0 => "warn",
+            1 => "info",
+            2 => "debug",
+            _ => "trace",
+        };
+        let filter = EnvFilter::try_from_env("CRAFTSMAN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .without_time()
+            .init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shared_options_stand_before_and_after_the_command() {
+        for line in [["craftsman", "--seed", "7", "run"], ["craftsman", "run", "--seed", "7"]] {
+            assert_eq!(Cli::parse_from(line).shared.sampling().seed, 7);
+        }
+    }
+}

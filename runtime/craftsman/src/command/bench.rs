@@ -1,0 +1,203 @@
+//! `craftsman bench`: how fast a model runs, beside what the machine can do.
+
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use craftsman::{Model, ModelError};
+use serde::Serialize;
+
+use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
+use crate::cli::{Bench, Shared};
+use crate::failure::Failure;
+use crate::measure::{Samples, read_bandwidth};
+use crate::progress::{self, Progress};
+use crate::table::{self, table};
+
+/// Everything that was measured.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    architecture: &'static str,
+    weight_bytes: usize,
+    weight_bytes_per_token: usize,
+    processor: String,
+    tier: String,
+    threads: usize,
+    load_seconds: f64,
+    emit_milliseconds: f64,
+    verify_milliseconds: f64,
+    /// Bytes a second that the same threads read from memory in this run.
+    memory_bandwidth: Option<Samples>,
+    tests: Vec<Test>,
+    kernels: Vec<KernelRow>,
+}
+
+/// One test: pp N or tg N.
+#[derive(Serialize)]
+struct Test {
+    name: String,
+    tokens: usize,
+    tokens_per_second: Samples,
+    /// Bytes of weights a second that decoding read; of a prompt, whose tokens share the weights, nothing.
+    weight_bytes_per_second: Option<f64>,
+}
+
+/// Measures and reports.
+pub fn run(arguments: &Bench, shared: &Shared) -> Result<(), Failure> {
+    let checkpoint = open(arguments.model.as_deref())?;
+    let model = load(&checkpoint, shared)?;
+    let bench = Runner { model: &model, repetitions: arguments.repetitions, seed: shared.seed };
+    let (prompt, generated) = (arguments.prompt_tokens, shared.max_tokens());
+    if let Some(tokens) = [prompt, generated].into_iter().find(|&tokens| tokens > model.context()) {
+        let limit = model.context();
+        return Err(Failure::usage(format!("{tokens} tokens do not fit into the model's context of {limit}")));
+    }
+    let progress = progress::bar("measuring", bench.steps(prompt, generated));
+    let mut tests = Vec::new();
+    tests.extend(bench.prefill(prompt, &progress)?);
+    tests.extend(bench.decode(generated, &progress)?);
+    progress.message("memory bandwidth");
+    let threads = NonZeroUsize::new(model.threads()).unwrap_or(NonZeroUsize::MIN);
+    let last_cache = model.caps().caches.l3.map(|cache| cache.size_bytes);
+    let bandwidth = read_bandwidth(threads, last_cache);
+    drop(progress);
+    let report = report(checkpoint.path().display().to_string(), &model, tests, bandwidth);
+    if shared.json { print_json(&report) } else { super::print(&text(&report)) }
+}
+
+fn report(path: String, model: &Model, tests: Vec<Test>, memory_bandwidth: Option<Samples>) -> Report {
+    let kernels = kernel_rows(&model.kernels());
+    let total = |time: fn(&KernelRow) -> f64| kernels.iter().map(time).sum::<f64>() / 1e3;
+    Report {
+        model: path,
+        architecture: model.config().architecture,
+        weight_bytes: model.weight_bytes(),
+        weight_bytes_per_token: model.weight_bytes_per_token(),
+        processor: model.caps().brand.trim().to_string(),
+        tier: model.caps().tier().to_string(),
+        threads: model.threads(),
+        load_seconds: model.load_time().as_secs_f64(),
+        emit_milliseconds: total(|row| row.emit_microseconds),
+        verify_milliseconds: total(|row| row.verify_microseconds),
+        memory_bandwidth,
+        tests,
+        kernels,
+    }
+}
+
+/// The tests of one model.
+struct Runner<'a> {
+    model: &'a std::sync::Arc<Model>,
+    repetitions: NonZeroUsize,
+    seed: u64,
+}
+
+impl Runner<'_> {
+    /// Progress steps of both tests: one a prompt, one a generated token; every test runs once more to warm up.
+    fn steps(&self, prompt: usize, generated: usize) -> u64 {
+        (self.repetitions.get() + 1) as u64 * (u64::from(prompt > 0) + generated as u64)
+    }
+
+    /// One prompt of `tokens` tokens into an empty context.
+    fn prefill(&self, tokens: usize, progress: &Progress) -> Result<Option<Test>, ModelError> {
+        let prompt = self.random_tokens(tokens);
+        self.test("pp", tokens, || {
+            progress.message(format!("prompt of {tokens} tokens"));
+            let mut session = self.model.session();
+            let start = Instant::now();
+            session.prefill(&prompt)?;
+            progress.advance(1);
+            Ok(start.elapsed().as_secs_f64())
+        })
+    }
+
+    /// `tokens` tokens one by one from an empty context.
+    fn decode(&self, tokens: usize, progress: &Progress) -> Result<Option<Test>, ModelError> {
+        let generated = self.random_tokens(tokens);
+        let test = self.test("tg", tokens, || {
+            progress.message(format!("{tokens} tokens one by one"));
+            let mut session = self.model.session();
+            let start = Instant::now();
+            for &token in &generated {
+                session.decode(token)?;
+                progress.advance(1);
+            }
+            Ok(start.elapsed().as_secs_f64())
+        })?;
+        let bytes = self.model.weight_bytes_per_token() as f64;
+        Ok(test.map(|test| Test { weight_bytes_per_second: Some(test.tokens_per_second.median * bytes), ..test }))
+    }
+
+    /// Runs `seconds` once to warm up and then as often as asked; `None` of no tokens.
+    fn test(
+        &self,
+        name: &str,
+        tokens: usize,
+        seconds: impl Fn() -> Result<f64, ModelError>,
+    ) -> Result<Option<Test>, ModelError> {
+        if tokens == 0 {
+            return Ok(None);
+        }
+        seconds()?;
+        let rates = (0..self.repetitions.get()).map(|_| seconds().map(|seconds| tokens as f64 / seconds));
+        let samples = Samples::new(rates.collect::<Result<_, _>>()?);
+        Ok(samples.map(|tokens_per_second| Test {
+            name: format!("{name} {tokens}"),
+            tokens,
+            tokens_per_second,
+            weight_bytes_per_second: None,
+        }))
+    }
+
+    /// Tokens that differ, so that experts are chosen as they would be.
+    fn random_tokens(&self, count: usize) -> Vec<u32> {
+        let vocabulary = self.model.config().vocab as u64;
+        let mut state = self.seed;
+        let mut next = || {
+            // Knuth's MMIX generator; the high bits are the good ones.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) % vocabulary) as u32
+        };
+        (0..count).map(|_| next()).collect()
+    }
+}
+
+fn text(report: &Report) -> String {
+    let bandwidth = report.memory_bandwidth.as_ref().map(|samples| samples.median);
+    let rows = report.tests.iter().map(|test| {
+        let weights = test.weight_bytes_per_second;
+        let share = weights.zip(bandwidth).map(|(weights, bandwidth)| format!("{:.0} %", weights / bandwidth * 100.0));
+        let weights = weights.map(|weights| format!("{:.2} GB/s", weights / 1e9));
+        let rate = &test.tokens_per_second;
+        vec![
+            test.name.clone(),
+            report.threads.to_string(),
+            format!("{:.2}", rate.median),
+            format!("{:.2} .. {:.2}", rate.min, rate.max),
+            weights.unwrap_or_default(),
+            share.unwrap_or_default(),
+        ]
+    });
+    let header = ["test", "threads", "tokens/s", "slowest .. fastest", "weights read", "of bandwidth"];
+    let machine = report.memory_bandwidth.as_ref().map_or_else(String::new, |samples| {
+        let [median, min, max] = [samples.median, samples.min, samples.max].map(|rate| rate / 1e9);
+        format!("memory read bandwidth  {median:.2} GB/s ({min:.2} .. {max:.2}), {} threads\n", report.threads)
+    });
+    format!(
+        "model                  {}, {}, {} of packed weights, {} touched by a token\n\
+         processor              {}, tier {}\n\
+         {machine}\
+         loaded in              {:.3} s, of which kernels: emitted {:.2} ms, verified {:.1} ms\n\n{}\n\n{}",
+        report.model,
+        report.architecture,
+        table::bytes(report.weight_bytes as u64),
+        table::bytes(report.weight_bytes_per_token as u64),
+        report.processor,
+        report.tier,
+        report.load_seconds,
+        report.emit_milliseconds,
+        report.verify_milliseconds,
+        table(&header, &[1, 2, 3, 4, 5], rows),
+        kernel_table(&report.kernels),
+    )
+}

@@ -1,0 +1,93 @@
+//! The commands, and what they share: opening and loading a model.
+
+mod bench;
+mod generate_model;
+mod inspect;
+mod logits;
+mod run;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use craftsman::{Checkpoint, KernelReport, LoadOptions, Model, ModelError};
+use serde::Serialize;
+
+use crate::cli::{Cli, Command, Shared};
+use crate::failure::Failure;
+use crate::progress;
+use crate::table;
+
+/// Runs the command that the command line names.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Run(arguments) => run::run(arguments, &cli.shared),
+        Command::Inspect(arguments) => inspect::run(arguments, &cli.shared),
+        Command::Logits(arguments) => logits::run(arguments, &cli.shared),
+        Command::Bench(arguments) => bench::run(arguments, &cli.shared),
+        Command::GenerateModel(arguments) => generate_model::run(arguments, &cli.shared),
+    }
+}
+
+/// Opens MODEL, or the carried model where none is named.
+fn open(model: Option<&Path>) -> Result<Checkpoint, ModelError> {
+    model.map_or_else(craftsman::carried_model, Checkpoint::open)
+}
+
+/// Loads a model under a progress bar.
+fn load(checkpoint: &Checkpoint, shared: &Shared) -> Result<Arc<Model>, ModelError> {
+    let bar = progress::bar("loading", 0);
+    let advance = |progress: craftsman::Progress| bar.set(progress.done as u64, progress.total as u64);
+    let options = LoadOptions { threads: shared.threads, progress: Some(&advance), ..LoadOptions::default() };
+    Model::load(checkpoint, &options)
+}
+
+/// Prints `value` as JSON on standard output.
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Prints text for people on standard output.
+fn print(text: &str) -> Result<(), Failure> {
+    writeln!(io::stdout().lock(), "{text}")?;
+    Ok(())
+}
+
+/// A selected kernel, as commands show it.
+#[derive(Debug, Serialize)]
+struct KernelRow {
+    key: String,
+    kernel: String,
+    code_bytes: usize,
+    emit_microseconds: f64,
+    verify_microseconds: f64,
+}
+
+impl From<&KernelReport> for KernelRow {
+    fn from(report: &KernelReport) -> Self {
+        Self {
+            key: report.key.to_string(),
+            kernel: report.config.to_string(),
+            code_bytes: report.code_bytes,
+            emit_microseconds: report.emit.as_secs_f64() * 1e6,
+            verify_microseconds: report.verify.as_secs_f64() * 1e6,
+        }
+    }
+}
+
+fn kernel_rows(reports: &[KernelReport]) -> Vec<KernelRow> {
+    reports.iter().map(KernelRow::from).collect()
+}
+
+/// The selected kernels as a table.
+fn kernel_table(kernels: &[KernelRow]) -> comfy_table::Table {
+    let rows = kernels.iter().map(|row| {
+        let times = [row.emit_microseconds, row.verify_microseconds].map(|time| format!("{time:.0} us"));
+        let [emit, verify] = times;
+        vec![row.key.clone(), row.kernel.clone(), table::bytes(row.code_bytes as u64), emit, verify]
+    });
+    table::table(&["product", "kernel", "code", "emitted in", "verified in"], &[2, 3, 4], rows)
+}

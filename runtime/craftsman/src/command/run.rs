@@ -1,0 +1,131 @@
+//! `craftsman run`: text, as it comes.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+use craftsman::{CARRIED_MODEL_PROMPT, Finish, GenerateOptions, Generation, Model, Tokenizer, generate};
+use serde::Serialize;
+
+use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
+use crate::cli::{Run, Shared};
+use crate::failure::Failure;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    prompt: &'a str,
+    text: &'a str,
+    tokens: &'a [u32],
+    finish: String,
+    prompt_tokens: usize,
+    prompt_tokens_per_second: f64,
+    decoded_tokens: usize,
+    decoded_tokens_per_second: f64,
+    load_seconds: f64,
+    threads: usize,
+    kernels: Vec<KernelRow>,
+}
+
+/// Generates text and streams it.
+pub fn run(arguments: &Run, shared: &Shared) -> Result<(), Failure> {
+    let prompt = match (&arguments.prompt, &arguments.model) {
+        (Some(prompt), _) => prompt.as_str(),
+        (None, None) => CARRIED_MODEL_PROMPT,
+        (None, Some(_)) => return Err(Failure::usage("a PROMPT is needed: craftsman run MODEL PROMPT")),
+    };
+    let checkpoint = open(arguments.model.as_deref())?;
+    let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
+    let tokens = tokenizer.encode(prompt, tokenizer.add_bos())?;
+    let model = load(&checkpoint, shared)?;
+    let options = GenerateOptions {
+        sampling: shared.sampling(),
+        stop: shared.stops(),
+        max_tokens: shared.max_tokens(),
+        ignore_end: false,
+    };
+    let mut stream = Stream { quiet: shared.json, failed: None };
+    stream.write(prompt);
+    let mut session = model.session();
+    let generation = generate(&mut session, &tokenizer, &tokens, &options, |piece| stream.write(piece))?;
+    stream.finish()?;
+    if shared.json {
+        return print_json(&report(prompt, &generation, &model));
+    }
+    if shared.verbose > 0 {
+        explain(&generation, &model);
+    }
+    Ok(())
+}
+
+/// Standard output while text arrives.
+struct Stream {
+    quiet: bool,
+    failed: Option<io::Error>,
+}
+
+impl Stream {
+    fn write(&mut self, piece: &str) -> ControlFlow<()> {
+        if self.quiet {
+            return ControlFlow::Continue(());
+        }
+        let mut out = io::stdout().lock();
+        match out.write_all(piece.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.write("\n").is_continue();
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+fn report<'a>(prompt: &'a str, generation: &'a Generation, model: &Model) -> Report<'a> {
+    let statistics = generation.statistics;
+    Report {
+        prompt,
+        text: &generation.text,
+        tokens: &generation.tokens,
+        finish: describe(&generation.finish),
+        prompt_tokens: statistics.prompt_tokens,
+        prompt_tokens_per_second: statistics.prompt_rate(),
+        decoded_tokens: statistics.decoded_tokens,
+        decoded_tokens_per_second: statistics.decode_rate(),
+        load_seconds: model.load_time().as_secs_f64(),
+        threads: model.threads(),
+        kernels: kernel_rows(&model.kernels()),
+    }
+}
+
+/// Rates and kernels, for `-v`.
+fn explain(generation: &Generation, model: &Model) {
+    let statistics = generation.statistics;
+    eprintln!("\nended by   {}", describe(&generation.finish));
+    eprintln!(
+        "prompt     {} tokens, {:.1} tokens/s",
+        statistics.prompt_tokens,
+        statistics.prompt_rate()
+    );
+    eprintln!(
+        "generated  {} tokens, {:.1} tokens/s",
+        generation.tokens.len(),
+        statistics.decode_rate()
+    );
+    eprintln!("loaded in  {:.3} s", model.load_time().as_secs_f64());
+    eprintln!("processor  {}, tier {}, {} threads\n", model.caps().brand.trim(), model.caps().tier(), model.threads());
+    eprintln!("{}", kernel_table(&kernel_rows(&model.kernels())));
+}
+
+fn describe(finish: &Finish) -> String {
+    match finish {
+        Finish::EndToken(token) => format!("the end token {token}"),
+        Finish::Stop(text) => format!("the stop string {text:?}"),
+        Finish::MaxTokens => "the limit of tokens (--max-tokens)".to_string(),
+        Finish::ContextFull => "a full context".to_string(),
+        Finish::Cancelled => "the reader".to_string(),
+    }
+}

@@ -1,0 +1,227 @@
+//! The `craftsman` command as a user meets it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/ternary/bitnet")
+}
+
+fn carried_file() -> String {
+    format!("{}/assets/python-5m-i2_s.gguf", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The command with a clean environment.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_craftsman"));
+    command.args(arguments).env_remove("CRAFTSMAN_MAX_ISA").env_remove("CRAFTSMAN_LOG");
+    command
+}
+
+fn craftsman(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("the binary runs")
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("standard output is UTF-8")
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("standard error is UTF-8")
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let output = craftsman(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON on standard output")
+}
+
+/// Asserts that a command fails with `code`, says all of `words`, and does not panic.
+fn fails(arguments: &[&str], code: i32, words: &[&str]) {
+    let output = craftsman(arguments);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert!(message.starts_with("error: "), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    for word in words {
+        assert!(message.contains(word), "{arguments:?}: no {word:?} in {message}");
+    }
+}
+
+/// The reference's greedy tokens: prompt and continuation.
+fn reference_greedy() -> Vec<u64> {
+    let bytes = std::fs::read(fixtures().join("reference.safetensors")).expect("the fixture is there");
+    let tensors = SafeTensors::deserialize(&bytes).expect("the fixture is a safetensors file");
+    let greedy = tensors.tensor("greedy").expect("the fixture has `greedy`");
+    let (ids, _) = greedy.data().as_chunks::<4>();
+    ids.iter().map(|&id| u64::from(u32::from_le_bytes(id))).collect()
+}
+
+const TEXT: &str = "def __init__(self, ):\n    \"\"\"Return a new name of the module.\"\"\"\n    return self.name\n";
+
+#[test]
+fn the_first_command_of_the_readme_prints_the_reference_text() {
+    let output = craftsman(&["run", "-n", "40"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with(TEXT), "{}", stdout(&output));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn greedy_tokens_are_those_of_the_reference() {
+    let reference = reference_greedy();
+    let report = json(&["run", "-n", "32", "--json"]);
+    let prompt = report["prompt_tokens"].as_u64().expect("a count") as usize;
+    let tokens: Vec<u64> = report["tokens"].as_array().expect("a list").iter().filter_map(Value::as_u64).collect();
+    assert_eq!(tokens[..reference.len() - prompt], reference[prompt..]);
+}
+
+#[test]
+fn threads_and_instruction_sets_do_not_show_in_the_text() {
+    let arguments = ["run", "-n", "24", "--temperature", "0.9", "--seed", "3"];
+    let one = craftsman(&[&arguments[..], &["--threads", "1"]].concat());
+    assert!(one.status.success(), "{}", stderr(&one));
+    let two = craftsman(&[&arguments[..], &["--threads", "2"]].concat());
+    assert_eq!(stdout(&one), stdout(&two));
+    for tier in ["portable", "avx2"] {
+        let capped = command(&arguments).env("CRAFTSMAN_MAX_ISA", tier).output().expect("the binary runs");
+        assert_eq!(stdout(&one), stdout(&capped), "{tier}");
+    }
+}
+
+#[test]
+fn seeds_draw_other_texts() {
+    let text = |seed| json(&["run", "-n", "24", "--temperature", "1.5", "--seed", seed, "--json"])["text"].clone();
+    assert_eq!(text("1"), text("1"));
+    assert_ne!(text("1"), text("2"));
+}
+
+#[test]
+fn a_stop_string_ends_the_text_before_itself() {
+    let report = json(&["run", "--stop", "\\n    return", "--json"]);
+    let text = report["text"].as_str().expect("text");
+    assert!(text.ends_with("\"\"\"") && !text.contains("return self"), "{text}");
+    assert!(report["finish"].as_str().expect("text").contains("stop string"));
+}
+
+#[test]
+fn verbose_names_rates_and_kernels() {
+    let output = craftsman(&["run", "-n", "4", "-v"]);
+    for word in ["tokens/s", "decode", "prefill", "i2s"] {
+        assert!(stderr(&output).contains(word), "no {word} in {}", stderr(&output));
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    fails(&["run", "no-such-file.gguf", "x"], 1, &["no-such-file.gguf"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let damaged = folder.path().join("damaged.gguf");
+    let bytes = std::fs::read(carried_file()).expect("the carried model");
+    std::fs::write(&damaged, &bytes[..bytes.len() / 2]).expect("a file is written");
+    let damaged = damaged.to_str().expect("a UTF-8 path");
+    for command in ["inspect", "bench"] {
+        fails(&[command, damaged], 1, &["damaged.gguf"]);
+    }
+    fails(&["run", folder.path().to_str().expect("a UTF-8 path"), "x"], 1, &["config.json"]);
+}
+
+#[test]
+fn command_lines_that_make_no_sense_exit_with_2() {
+    let model = carried_file();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("logits.safetensors");
+    let out = out.to_str().expect("a UTF-8 path");
+    fails(&["run", &model], 2, &["PROMPT"]);
+    fails(&["run", "--temperature", "-1"], 2, &["-1"]);
+    fails(&["run", "--top-p", "7"], 2, &["top-p"]);
+    fails(&["logits", &model, "--tokens", "1,x", "--out", out], 2, &["x"]);
+    fails(&["logits", &model, "--tokens", "4096", "--out", out], 2, &["4096"]);
+    fails(&["generate-model", "--shape", "9b", "--out", out], 2, &["2b-4t"]);
+    assert!(!Path::new(out).exists(), "a failed command leaves a file");
+    let output = command(&["run"]).env("CRAFTSMAN_MAX_ISA", "sse9").output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("CRAFTSMAN_MAX_ISA"));
+}
+
+#[test]
+fn the_logits_file_holds_the_library_s_logits() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("logits.safetensors");
+    let tokens = [0, 317, 468, 599, 519];
+    let list = tokens.map(|token: u32| token.to_string()).join(",");
+    let path = out.to_str().expect("a UTF-8 path");
+    let output = craftsman(&["logits", &carried_file(), "--tokens", &list, "--out", path]);
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    let checkpoint = craftsman::carried_model().expect("the carried model opens");
+    let model = craftsman::Model::load(&checkpoint, &craftsman::LoadOptions::default()).expect("it loads");
+    let expected = model.session().logits_all(&tokens).expect("it runs");
+    let bytes = std::fs::read(out).expect("the file is there");
+    let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let logits = file.tensor("logits").expect("`logits`");
+    assert_eq!(logits.shape(), [tokens.len(), model.config().vocab]);
+    let expected: Vec<u8> = expected.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+    assert!(logits.data() == expected, "the file differs from the library");
+}
+
+#[test]
+fn inspect_tells_what_is_in_the_file() {
+    let report = json(&["inspect", "--json"]);
+    assert_eq!(report["architecture"], "bitnet-b1.58");
+    let tensors = report["tensors"].as_array().expect("a list");
+    assert!(tensors.iter().any(|tensor| tensor["name"] == "blk.5.ffn_down.weight" && tensor["type"] == "I2_S"));
+    assert_eq!(report["metadata"]["bitnet-b1.58.embedding_length"], 256);
+    assert_eq!(report["kernels"].as_array().expect("a list").len(), 8, "four shapes, decode and prefill");
+    let output = craftsman(&["inspect", &carried_file()]);
+    for word in ["token_embd.weight", "4096 x 256", "I2_S", "256x768-decode"] {
+        assert!(stdout(&output).contains(word), "no {word} in {}", stdout(&output));
+    }
+}
+
+#[test]
+fn bench_reports_rates_and_bandwidth() {
+    let report = json(&["bench", "-p", "8", "-n", "4", "-r", "1", "--json"]);
+    let tests = report["tests"].as_array().expect("a list");
+    assert_eq!([&tests[0]["name"], &tests[1]["name"]], ["pp 8", "tg 4"]);
+    assert!(tests.iter().all(|test| test["tokens_per_second"]["median"].as_f64().is_some_and(|rate| rate > 0.0)));
+    assert!(report["memory_bandwidth"]["median"].as_f64().is_some_and(|rate| rate > 1e8));
+}
+
+#[test]
+fn a_generated_model_runs_and_depends_on_its_seed_only() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, shape: &str, format: &str, seed: &str| {
+        let path = folder.path().join(name).to_str().expect("a UTF-8 path").to_string();
+        let arguments = ["generate-model", "--shape", shape, "--format", format, "--seed", seed, "--out", &path];
+        let output = craftsman(&arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        path
+    };
+    let bytes = |path: &str| std::fs::read(path).expect("the file is there");
+    let model = write("a.gguf", "bitnet-tiny", "i2_s", "1");
+    assert!(bytes(&model) == bytes(&write("b.gguf", "bitnet-tiny", "i2_s", "1")), "same seed, other bytes");
+    assert!(bytes(&model) != bytes(&write("c.gguf", "bitnet-tiny", "i2_s", "2")), "other seed, same bytes");
+    for path in [model, write("moe.gguf", "qwen3moe-tiny", "tq2_0", "1")] {
+        let output = craftsman(&["run", &path, "abc", "-n", "3"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn help_names_every_command_and_teaches_by_example() {
+    let output = craftsman(&["--help"]);
+    for word in ["run", "inspect", "logits", "bench", "Examples:", "Exit codes:", "CRAFTSMAN_MAX_ISA"] {
+        assert!(stdout(&output).contains(word), "no {word} in {}", stdout(&output));
+    }
+    assert!(!stdout(&output).contains("generate-model"));
+    for command in ["run", "inspect", "logits", "bench"] {
+        let output = craftsman(&[command, "--help"]);
+        for word in ["Examples:", "--threads", "--max-tokens", "--seed", "--temperature", "--json"] {
+            assert!(stdout(&output).contains(word), "{command}: no {word}");
+        }
+    }
+}
