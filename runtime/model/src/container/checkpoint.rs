@@ -1,0 +1,254 @@
+//! One view of a model's files, whatever container they are.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use craftsman_golden::TernaryMatrix;
+
+use super::TensorInfo;
+use super::decode::{self, DenseData, DenseMatrix, Matrix};
+use super::gguf::{Gguf, GgufTensor};
+use super::huggingface::Folder;
+use super::metadata::{ARCHITECTURE, Metadata};
+use super::types::TensorType;
+use crate::{ErrorKind, ModelError};
+
+/// What a checkpoint is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ContainerKind {
+    /// One GGUF file.
+    Gguf,
+    /// A folder with `config.json` and safetensors files.
+    HuggingFace,
+}
+
+/// A model's files, opened and checked: metadata under GGUF's keys, tensors under GGUF's names.
+///
+/// Tensors are decoded when they are asked for. Two things differ between containers and stay different:
+/// - Rows of `attn_q` and `attn_k` of architecture `llama` are permuted in GGUF files (rope pairs neighbours) and not
+///   in folders (rope pairs halves).
+/// - Llama 3's stretched rope is a tensor of divisors in GGUF files (`rope_freqs.weight`), and in folders the keys
+///   `rope.scaling.{type = "llama3", factor, low_freq_factor, high_freq_factor, original_context_length}`.
+///
+/// Folders have some keys that GGUF has no name for: `{arch}.tie_word_embeddings`, `{arch}.hidden_act`.
+pub struct Checkpoint {
+    path: PathBuf,
+    source: Source,
+    tensors: Vec<TensorInfo>,
+    by_name: HashMap<String, usize>,
+}
+
+enum Source {
+    Gguf(Gguf),
+    Folder(Folder),
+}
+
+/// Tensors that are never ternary, by the last part of their name.
+const NEVER_TERNARY: [&str; 4] = ["token_embd", "output", "ffn_gate_inp", "_norm"];
+
+impl Checkpoint {
+    /// Opens a GGUF file or a Hugging Face folder. The files stay mapped, and must not be shortened, while the
+    /// checkpoint is in use.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        if path.is_dir() {
+            Self::new(path, Source::Folder(Folder::open(path)?))
+        } else {
+            Self::new(path, Source::Gguf(Gguf::open(path)?))
+        }
+    }
+
+    /// The view of a GGUF file that is open already.
+    pub fn from_gguf(gguf: Gguf) -> Result<Self, ModelError> {
+        let path = gguf.file().to_path_buf();
+        Self::new(&path, Source::Gguf(gguf))
+    }
+
+    fn new(path: &Path, source: Source) -> Result<Self, ModelError> {
+        let tensors: Vec<TensorInfo> = match &source {
+            Source::Gguf(gguf) => gguf.tensors().iter().map(info).collect(),
+            Source::Folder(folder) => folder.tensors().iter().map(|tensor| tensor.info.clone()).collect(),
+        };
+        let by_name = tensors.iter().enumerate().map(|(at, info)| (info.name.clone(), at)).collect();
+        let checkpoint = Self { path: path.to_path_buf(), source, tensors, by_name };
+        checkpoint.metadata().str(ARCHITECTURE)?;
+        Ok(checkpoint)
+    }
+
+    /// The file or folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> ContainerKind {
+        match self.source {
+            Source::Gguf(_) => ContainerKind::Gguf,
+            Source::Folder(_) => ContainerKind::HuggingFace,
+        }
+    }
+
+    /// GGUF's name of the architecture: `bitnet-b1.58`, `llama`, `qwen3moe`.
+    pub fn architecture(&self) -> &str {
+        self.metadata().architecture()
+    }
+
+    /// The metadata under GGUF's keys.
+    pub fn metadata(&self) -> &Metadata {
+        match &self.source {
+            Source::Gguf(gguf) => gguf.metadata(),
+            Source::Folder(folder) => folder.metadata(),
+        }
+    }
+
+    /// The `tokenizer.json` of a folder; a GGUF file has its tokenizer in the metadata.
+    pub fn tokenizer_file(&self) -> Option<PathBuf> {
+        (self.kind() == ContainerKind::HuggingFace).then(|| self.path.join("tokenizer.json"))
+    }
+
+    /// All tensors.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = &TensorInfo> {
+        self.tensors.iter()
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// What is known about a tensor without decoding it.
+    pub fn info(&self, name: &str) -> Result<&TensorInfo, ModelError> {
+        self.index(name).map(|at| &self.tensors[at])
+    }
+
+    /// The shape of a tensor, row major.
+    pub fn shape(&self, name: &str) -> Result<&[usize], ModelError> {
+        self.info(name).map(|info| &info.shape[..])
+    }
+
+    /// A tensor of one dimension, as f32. Refuses ternary types.
+    pub fn vector(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        let at = self.index(name)?;
+        match self.tensors[at].shape.len() {
+            1 => self.numbers(at).map(decode::floats),
+            _ => Err(self.misshapen(at, "a vector")),
+        }
+    }
+
+    /// A matrix of floats. Refuses ternary types.
+    pub fn dense(&self, name: &str) -> Result<DenseMatrix, ModelError> {
+        let at = self.index(name)?;
+        let &[rows, cols] = &self.tensors[at].shape[..] else { return Err(self.misshapen(at, "a matrix")) };
+        decode::dense_matrix(rows, cols, self.numbers(at)?).map_err(|error| self.place(at, error))
+    }
+
+    /// A matrix, ternary or dense as the file has it. Refuses ternary types for embedding, head, router and norms.
+    pub fn matrix(&self, name: &str) -> Result<Matrix, ModelError> {
+        let at = self.index(name)?;
+        if self.tensors[at].shape.len() != 2 {
+            return Err(self.misshapen(at, "a matrix"));
+        }
+        if is_never_ternary(name) {
+            return self.dense(name).map(Matrix::Dense);
+        }
+        let mut matrices = self.matrices(at)?;
+        matrices.pop().ok_or_else(|| self.misshapen(at, "a matrix"))
+    }
+
+    /// The matrices of a stack of experts `[experts, out, in]`, in ascending order.
+    pub fn experts(&self, name: &str) -> Result<Vec<Matrix>, ModelError> {
+        let at = self.index(name)?;
+        match self.tensors[at].shape.len() {
+            3 => self.matrices(at),
+            _ => Err(self.misshapen(at, "a stack of experts")),
+        }
+    }
+
+    fn index(&self, name: &str) -> Result<usize, ModelError> {
+        self.by_name.get(name).copied().ok_or_else(|| {
+            let remedy = "the model is incomplete, or of another architecture than it says: convert it again";
+            ModelError::new(ErrorKind::Missing, "is missing", remedy).in_file(&self.path).tensor(name)
+        })
+    }
+
+    fn numbers(&self, at: usize) -> Result<DenseData, ModelError> {
+        match &self.source {
+            Source::Gguf(gguf) => {
+                let tensor = &gguf.tensors()[at];
+                let count = tensor.shape().iter().product();
+                decode::dense(tensor.kind(), &gguf.data(tensor), count).map_err(|error| self.place(at, error))
+            }
+            Source::Folder(folder) => folder.tensors()[at].dense(),
+        }
+    }
+
+    fn matrices(&self, at: usize) -> Result<Vec<Matrix>, ModelError> {
+        match &self.source {
+            Source::Gguf(gguf) => {
+                gguf_matrices(gguf, &gguf.tensors()[at]).map_err(|error| self.place(at, error))
+            }
+            Source::Folder(folder) => folder.tensors()[at].matrices(),
+        }
+    }
+
+    fn misshapen(&self, at: usize, wanted: &str) -> ModelError {
+        let problem = format!("has shape {:?}, expected {wanted}", self.tensors[at].shape);
+        self.place(at, ModelError::shape(problem))
+    }
+
+    /// Names file, tensor and byte in an error about tensor `at`.
+    fn place(&self, at: usize, error: ModelError) -> ModelError {
+        let info = &self.tensors[at];
+        error.in_file(&self.path).tensor(&info.name).at(info.offset)
+    }
+}
+
+fn info(tensor: &GgufTensor) -> TensorInfo {
+    TensorInfo {
+        name: tensor.name().to_owned(),
+        shape: tensor.shape().to_vec(),
+        type_name: tensor.kind().name().to_owned(),
+        bytes: tensor.bytes(),
+        offset: tensor.offset(),
+    }
+}
+
+fn is_never_ternary(name: &str) -> bool {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let last = stem.rsplit_once('.').map_or(stem, |(_, last)| last);
+    NEVER_TERNARY
+        .iter()
+        .any(|known| if known.starts_with('_') { last.ends_with(known) } else { last == *known })
+}
+
+/// The matrices of a tensor of two or three dimensions.
+fn gguf_matrices(gguf: &Gguf, tensor: &GgufTensor) -> Result<Vec<Matrix>, ModelError> {
+    let (count, m, k) = match *tensor.shape() {
+        [m, k] => (1, m, k),
+        [count, m, k] => (count, m, k),
+        _ => return Err(ModelError::shape(format!("has shape {:?}, expected matrices", tensor.shape()))),
+    };
+    let data = gguf.data(tensor);
+    let each = tensor.kind().bytes(m, k).ok().flatten();
+    match each.filter(|each| each.checked_mul(count) == Some(data.len())) {
+        Some(each) => {
+            data.chunks_exact(each).map(|bytes| decode::matrix(tensor.kind(), bytes, m, k)).collect()
+        }
+        // A type with something for the whole tensor, as the scale of I2_S, is decoded whole and then divided.
+        None => divide(tensor.kind(), &data, count, m, k),
+    }
+}
+
+fn divide(
+    kind: TensorType,
+    data: &[u8],
+    count: usize,
+    m: usize,
+    k: usize,
+) -> Result<Vec<Matrix>, ModelError> {
+    let Matrix::Ternary(all) = decode::matrix(kind, data, count * m, k)? else {
+        return Err(ModelError::shape("its bytes do not divide into its matrices"));
+    };
+    let matrices = (0..count).map(|at| all.rows(at * m..(at + 1) * m));
+    let matrices = matrices.map(|rows| rows.map(TernaryMatrix::coarsened).map(Matrix::Ternary));
+    matrices.collect::<Result<_, _>>().map_err(|error| ModelError::shape(error.to_string()))
+}

@@ -1,0 +1,103 @@
+//! Stored tensors as the matrices that kernels are made from.
+
+use craftsman_golden::TernaryMatrix;
+pub use craftsman_kernelgen::float::{DenseData, DenseMatrix};
+use half::{bf16, f16};
+
+use super::types::TensorType;
+use crate::{ErrorKind, ModelError};
+
+/// A weight matrix `[rows, cols]` = (output features, input features), ternary or of floats.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Matrix {
+    /// Trits and their scales, as coarse as they can be said.
+    Ternary(TernaryMatrix),
+    /// Floats in their stored width.
+    Dense(DenseMatrix),
+}
+
+impl Matrix {
+    /// Output features.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Ternary(matrix) => matrix.m(),
+            Self::Dense(matrix) => matrix.rows(),
+        }
+    }
+
+    /// Input features.
+    pub fn cols(&self) -> usize {
+        match self {
+            Self::Ternary(matrix) => matrix.k(),
+            Self::Dense(matrix) => matrix.cols(),
+        }
+    }
+
+    /// The weights as f32, row major; exact for every stored type.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self {
+            Self::Ternary(matrix) => matrix.dequantize(),
+            Self::Dense(matrix) => matrix.widened(),
+        }
+    }
+}
+
+/// The values as f32; exact.
+pub fn floats(data: DenseData) -> Vec<f32> {
+    match data {
+        DenseData::F32(values) => values,
+        DenseData::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
+        DenseData::BF16(values) => values.iter().map(|value| value.to_f32()).collect(),
+    }
+}
+
+/// A dense matrix of `data`, whose count of numbers must be `m * k`.
+pub fn dense_matrix(m: usize, k: usize, data: DenseData) -> Result<DenseMatrix, ModelError> {
+    DenseMatrix::new(m, k, data).map_err(|error| ModelError::shape(error.to_string()).because(error))
+}
+
+/// The `rows * cols` numbers of a dense type: F16 and BF16 as they are, F32 and Q8_0 as f32.
+pub fn dense(kind: TensorType, bytes: &[u8], count: usize) -> Result<DenseData, ModelError> {
+    let TensorType::Format(format) = kind else { return Err(undecodable(kind)) };
+    if format.is_ternary() {
+        return Err(never_ternary(format.name()));
+    }
+    let halves = || bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
+    match format.name() {
+        "F16" if bytes.len() == count * 2 => Ok(DenseData::F16(halves().map(f16::from_bits).collect())),
+        "BF16" if bytes.len() == count * 2 => Ok(DenseData::BF16(halves().map(bf16::from_bits).collect())),
+        _ => {
+            let values = format.decode_f32(bytes, count);
+            values.map(DenseData::F32).map_err(|error| ModelError::corrupt(error.to_string()).because(error))
+        }
+    }
+}
+
+/// A stored `[m, k]` matrix, ternary or dense.
+pub fn matrix(kind: TensorType, bytes: &[u8], m: usize, k: usize) -> Result<Matrix, ModelError> {
+    match kind {
+        TensorType::Format(format) if format.is_ternary() => {
+            let decoded = format.decode_ternary(bytes, m, k);
+            let decoded = decoded.map_err(|error| ModelError::corrupt(error.to_string()).because(error))?;
+            Ok(Matrix::Ternary(decoded.coarsened()))
+        }
+        _ => dense_matrix(m, k, dense(kind, bytes, m * k)?).map(Matrix::Dense),
+    }
+}
+
+/// The error of asking for numbers where the file has something else.
+pub fn never_ternary(type_name: &str) -> ModelError {
+    ModelError::new(
+        ErrorKind::WrongType,
+        format!("is stored as {type_name}; routers, embeddings, norms and heads are never ternary"),
+        "convert the model with these tensors in F16, BF16, F32 or Q8_0",
+    )
+}
+
+fn undecodable(kind: TensorType) -> ModelError {
+    ModelError::new(
+        ErrorKind::Unsupported,
+        format!("is stored as {}, which cannot be decoded", kind.name()),
+        "convert the model to TQ1_0, TQ2_0, I2_S, F16, BF16, F32 or Q8_0",
+    )
+}

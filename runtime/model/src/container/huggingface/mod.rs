@@ -1,0 +1,270 @@
+//! A Hugging Face folder: `config.json` and safetensors files.
+
+mod config;
+mod names;
+mod packing;
+mod shard;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value as Json;
+
+use super::TensorInfo;
+use super::decode::{self, Matrix};
+use super::mapping::Bytes;
+use super::metadata::Metadata;
+use super::types::TensorType;
+use crate::ModelError;
+use config::{Config, Packing};
+use shard::Entry;
+
+/// The type name of packed BitNet weights in listings.
+const PACKED: &str = "BITNET_HF";
+
+/// The tensors of a folder under GGUF's names.
+pub struct Folder {
+    metadata: Metadata,
+    tensors: Vec<Tensor>,
+}
+
+/// A tensor, or the experts of a stack in ascending order.
+pub struct Tensor {
+    pub info: TensorInfo,
+    parts: Vec<Part>,
+}
+
+/// One tensor of the files.
+struct Part {
+    file: PathBuf,
+    encoding: Encoding,
+    /// Row major, of the weights rather than of the bytes.
+    shape: Vec<usize>,
+    offset: usize,
+    bytes: Bytes,
+}
+
+/// How the weights of a part are stored.
+enum Encoding {
+    /// A dense type.
+    Dense(TensorType),
+    /// A dense type that is quantised to trits when it is read as a matrix.
+    Online(TensorType),
+    /// Four trits a byte with one scale.
+    Packed(f32),
+    /// A type of safetensors that no model stores weights in.
+    Unknown(String),
+}
+
+impl Encoding {
+    fn name(&self) -> &str {
+        match self {
+            Self::Dense(kind) | Self::Online(kind) => kind.name(),
+            Self::Packed(_) => PACKED,
+            Self::Unknown(name) => name,
+        }
+    }
+}
+
+impl Folder {
+    /// Reads `config.json` and the headers of all safetensors files of the folder.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join("config.json");
+        let text = std::fs::read(&path).map_err(|error| ModelError::io(&path, error))?;
+        let config = Config::parse(&path, &text)?;
+        let mut files = Files::default();
+        for path in shards(folder)? {
+            files.add(&path, shard::open(&path)?)?;
+        }
+        let tensors = files.translate(&config)?;
+        Ok(Self { metadata: config.metadata, tensors })
+    }
+
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+}
+
+/// The files that hold the tensors.
+fn shards(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    let index = folder.join("model.safetensors.index.json");
+    if !index.exists() {
+        return Ok(vec![folder.join("model.safetensors")]);
+    }
+    let text = std::fs::read(&index).map_err(|error| ModelError::io(&index, error))?;
+    let names = index_files(&text).map_err(|error| error.in_file(&index))?;
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// The file names of an index, each once. A name that leads out of the folder is refused.
+fn index_files(text: &[u8]) -> Result<BTreeSet<String>, ModelError> {
+    let json: Json =
+        serde_json::from_slice(text).map_err(|error| ModelError::corrupt(format!("not JSON: {error}")))?;
+    let map = json.get("weight_map").and_then(Json::as_object);
+    let map = map.ok_or_else(|| ModelError::corrupt("has no object").key("weight_map"))?;
+    let mut names = BTreeSet::new();
+    for file in map.values() {
+        let name = file.as_str().unwrap_or_default();
+        let mut parts = Path::new(name).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            let problem = format!("`{}` is no file of the folder", name.escape_debug());
+            return Err(ModelError::corrupt(problem).key("weight_map"));
+        }
+        names.insert(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// Everything that the files hold, under their own names.
+#[derive(Default)]
+struct Files {
+    entries: BTreeMap<String, (PathBuf, Entry)>,
+}
+
+/// Suffixes of tensors that are not weights of the graph: scales belong to the packed weights beside them, and
+/// frequencies follow from the configuration.
+const COMPANIONS: [&str; 2] = [".weight_scale", ".rotary_emb.inv_freq"];
+
+impl Files {
+    fn add(&mut self, file: &Path, entries: Vec<Entry>) -> Result<(), ModelError> {
+        for entry in entries {
+            let name = entry.name.clone();
+            if self.entries.insert(name.clone(), (file.to_path_buf(), entry)).is_some() {
+                return Err(ModelError::corrupt("stands in two files").in_file(file).tensor(&name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensors under GGUF's names, in the order of these; names without a row in the tables stay as they are.
+    fn translate(&self, config: &Config) -> Result<Vec<Tensor>, ModelError> {
+        let mut stacks: BTreeMap<String, BTreeMap<Option<usize>, Part>> = BTreeMap::new();
+        for (name, (file, entry)) in &self.entries {
+            if COMPANIONS.iter().any(|suffix| name.ends_with(suffix))
+                || (config.tied && name == "lm_head.weight")
+            {
+                continue;
+            }
+            let place =
+                names::place(name).unwrap_or_else(|| names::Place { name: name.clone(), expert: None });
+            let part = self.part(config, file, entry).map_err(|error| error.in_file(file).tensor(name))?;
+            if stacks.entry(place.name).or_default().insert(place.expert, part).is_some() {
+                return Err(ModelError::corrupt("two tensors have the same meaning")
+                    .in_file(file)
+                    .tensor(name));
+            }
+        }
+        stacks.into_iter().map(|(name, parts)| stack(name, parts)).collect()
+    }
+
+    fn part(&self, config: &Config, file: &Path, entry: &Entry) -> Result<Part, ModelError> {
+        let scale = entry.name.strip_suffix(".weight").map(|module| format!("{module}.weight_scale"));
+        let scale = scale.and_then(|name| self.entries.get(&name));
+        let mut shape = entry.shape.clone();
+        let encoding = match (config.packing, scale, dense_type(&entry.dtype)) {
+            (packing @ (Packing::Multiplies | Packing::Divides), Some((_, scale)), None)
+                if entry.dtype == "U8" =>
+            {
+                let rows =
+                    shape.first_mut().ok_or_else(|| ModelError::shape("packed weights without rows"))?;
+                let unpacked = rows.checked_mul(packing::ROWS_PER_BYTE);
+                *rows = unpacked.ok_or_else(|| ModelError::shape(format!("{rows} packed rows")))?;
+                Encoding::Packed(packing::scale(packing, scale_value(scale)?)?)
+            }
+            (Packing::Online, _, Some(kind)) if config.quantises(&entry.name) => Encoding::Online(kind),
+            (_, _, Some(kind)) => Encoding::Dense(kind),
+            (_, _, None) => Encoding::Unknown(entry.dtype.clone()),
+        };
+        let (bytes, offset) = (entry.bytes.clone(), entry.offset);
+        Ok(Part { file: file.to_path_buf(), encoding, shape, offset, bytes })
+    }
+}
+
+fn dense_type(dtype: &str) -> Option<TensorType> {
+    ["F32", "F16", "BF16"].contains(&dtype).then(|| TensorType::named(dtype)).flatten()
+}
+
+/// The one number of a `weight_scale`.
+fn scale_value(entry: &Entry) -> Result<f32, ModelError> {
+    let kind = dense_type(&entry.dtype);
+    let wrong =
+        || ModelError::shape(format!("a weight_scale of type {} and shape {:?}", entry.dtype, entry.shape));
+    let count: usize = entry.shape.iter().product();
+    let data = decode::dense(kind.filter(|_| count == 1).ok_or_else(wrong)?, &entry.bytes, 1)?;
+    decode::floats(data).first().copied().ok_or_else(wrong)
+}
+
+/// Joins the parts of one name: a single tensor, or experts 0 to E-1 of equal shape.
+fn stack(name: String, parts: BTreeMap<Option<usize>, Part>) -> Result<Tensor, ModelError> {
+    let experts = parts.contains_key(&Some(0)).then_some(parts.len());
+    let numbers = parts.keys().copied();
+    let complete = match experts {
+        Some(count) => numbers.eq((0..count).map(Some)),
+        None => numbers.eq([None]),
+    };
+    let parts: Vec<Part> = parts.into_values().collect();
+    let first = &parts[0];
+    let equal = |part: &Part| part.shape == first.shape && part.encoding.name() == first.encoding.name();
+    if !complete || !parts.iter().all(equal) {
+        let problem = format!("its {} experts are not numbered 0 and up, of one shape and type", parts.len());
+        return Err(ModelError::corrupt(problem).in_file(&first.file).tensor(&name));
+    }
+    let info = TensorInfo {
+        name,
+        shape: experts.into_iter().chain(first.shape.iter().copied()).collect(),
+        type_name: first.encoding.name().to_owned(),
+        bytes: parts.iter().map(|part| part.bytes.len() as u64).sum(),
+        offset: first.offset as u64,
+    };
+    Ok(Tensor { info, parts })
+}
+
+impl Tensor {
+    /// The experts of a stack, one matrix each; of another tensor one matrix.
+    pub fn matrices(&self) -> Result<Vec<Matrix>, ModelError> {
+        self.parts.iter().map(|part| part.matrix().map_err(|error| self.place(part, error))).collect()
+    }
+
+    /// The numbers of a dense tensor that is no stack, as stored.
+    pub fn dense(&self) -> Result<decode::DenseData, ModelError> {
+        let [part] = &self.parts[..] else {
+            return Err(self.place(&self.parts[0], ModelError::shape("is a stack of experts")));
+        };
+        let dense = match part.encoding {
+            Encoding::Dense(kind) | Encoding::Online(kind) => {
+                decode::dense(kind, &part.bytes, part.shape.iter().product())
+            }
+            Encoding::Packed(_) | Encoding::Unknown(_) => Err(part.not_dense()),
+        };
+        dense.map_err(|error| self.place(part, error))
+    }
+
+    fn place(&self, part: &Part, error: ModelError) -> ModelError {
+        error.in_file(&part.file).tensor(&self.info.name).at(part.offset as u64)
+    }
+}
+
+impl Part {
+    fn matrix(&self) -> Result<Matrix, ModelError> {
+        let &[m, k] = &self.shape[..] else {
+            return Err(ModelError::shape(format!("has shape {:?}, expected a matrix", self.shape)));
+        };
+        match self.encoding {
+            Encoding::Dense(kind) => decode::matrix(kind, &self.bytes, m, k),
+            Encoding::Online(kind) => {
+                let weights = decode::floats(decode::dense(kind, &self.bytes, m * k)?);
+                packing::quantise(&weights, m, k).map(Matrix::Ternary)
+            }
+            Encoding::Packed(scale) => packing::unpack(&self.bytes, m, k, scale).map(Matrix::Ternary),
+            Encoding::Unknown(_) => Err(self.not_dense()),
+        }
+    }
+
+    fn not_dense(&self) -> ModelError {
+        decode::never_ternary(self.encoding.name())
+    }
+}

@@ -1,0 +1,36 @@
+//! Files that hold a model, behind one view: metadata under GGUF's keys, tensors under GGUF's names.
+//!
+//! [`Checkpoint`] is that view. [`Gguf`] and [`GgufWriter`] are the file format itself.
+
+mod checkpoint;
+mod decode;
+mod gguf;
+mod huggingface;
+mod mapping;
+mod metadata;
+mod types;
+mod value;
+
+pub use checkpoint::{Checkpoint, ContainerKind};
+pub use decode::Matrix;
+pub use gguf::{Gguf, GgufTensor, GgufWriter, TensorData};
+pub use mapping::Bytes;
+pub use metadata::Metadata;
+pub use types::{Listed, TensorType};
+pub use value::{Array, ElementType, Value};
+
+/// A tensor as a container lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// GGUF's name, or the file's own where GGUF has no name for it.
+    pub name: String,
+    /// Row major: `[out, in]`, a stack of experts `[experts, out, in]`.
+    pub shape: Vec<usize>,
+    /// The name of the stored type: `F16`, `TQ2_0`, `BITNET_HF` (Hugging Face's packing of BitNet weights) ...
+    pub type_name: String,
+    /// Bytes in the file.
+    pub bytes: u64,
+    /// Byte of the file where the data starts; of a stack that a folder keeps as one tensor an expert, where the
+    /// first expert starts.
+    pub offset: u64,
+}

@@ -1,0 +1,79 @@
+//! How text is cut before byte pairs are merged: one row a kind, by the names that GGUF files use.
+
+use tokenizers::SplitDelimiterBehavior;
+use tokenizers::normalizers::unicode::NFC;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
+
+use crate::{ErrorKind, ModelError};
+
+/// What `tokenizer.ggml.pre` decides.
+pub struct SplitKind {
+    /// The names of the kind in GGUF files.
+    names: &'static [&'static str],
+    pattern: &'static str,
+    /// Whether a piece that is a token as a whole is taken before any merge is tried.
+    pub ignore_merges: bool,
+    /// Whether text is brought to Unicode's form C first, as the model's own tokenizer does.
+    composes: bool,
+    /// Whether a begin token is added where the file does not say.
+    pub add_bos: bool,
+}
+
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The patterns are those of the models' own `tokenizer.json` files, which llama.cpp's `llama-vocab.cpp` repeats.
+const KINDS: &[SplitKind] = &[
+    SplitKind {
+        // The official GGUF of BitNet b1.58 2B-4T has no `pre`; its tokenizer is llama 3's.
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "default", ""],
+        pattern: LLAMA3,
+        ignore_merges: true,
+        composes: false,
+        add_bos: true,
+    },
+    SplitKind { names: &["qwen2"], pattern: QWEN2, ignore_merges: false, composes: true, add_bos: false },
+    SplitKind {
+        names: &["gpt-2", "gpt2"],
+        pattern: GPT2,
+        ignore_merges: false,
+        composes: false,
+        add_bos: false,
+    },
+    SplitKind { names: &["olmo"], pattern: GPT2, ignore_merges: false, composes: true, add_bos: false },
+];
+
+impl SplitKind {
+    /// The kind of this name; the empty name stands for a file that does not say.
+    pub fn named(name: &str) -> Result<&'static Self, ModelError> {
+        KINDS.iter().find(|kind| kind.names.contains(&name)).ok_or_else(|| {
+            let known: Vec<&str> =
+                KINDS.iter().flat_map(|kind| kind.names).copied().filter(|name| !name.is_empty()).collect();
+            ModelError::new(
+                ErrorKind::Unsupported,
+                format!("the pre-tokenizer `{}` is unknown", name.escape_debug()),
+                format!(
+                    "use a model with one of {}, or its Hugging Face folder with tokenizer.json",
+                    known.join(", ")
+                ),
+            )
+            .key("tokenizer.ggml.pre")
+        })
+    }
+
+    /// The cutting itself, and the spelling of bytes as characters after it.
+    pub fn pre_tokenizer(&self) -> tokenizers::Result<PreTokenizerWrapper> {
+        let pattern = SplitPattern::Regex(self.pattern.to_owned());
+        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
+        Ok(Sequence::new(vec![split.into(), ByteLevel::new(false, true, false).into()]).into())
+    }
+
+    /// What happens to text before it is cut.
+    pub fn normalizer(&self) -> Option<NormalizerWrapper> {
+        self.composes.then(|| NFC.into())
+    }
+}
