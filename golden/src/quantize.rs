@@ -153,7 +153,8 @@ fn ternary(
     Ok(TernaryMatrix::new(m, k, trits, Scales::from_values(granularity, scales))?)
 }
 
-/// The nearest trit to `w / scale`, ties to even: exactly half a scale is 0.
+/// `clamp(round_ties_even(w / scale), -1, 1)`, said by comparisons: exactly half a scale is a tie and goes to the even 0.
 fn trit(w: f32, scale: f32) -> i8 {
-    if scale == 0.0 { 0 } else { (w / scale).round_ties_even().clamp(-1.0, 1.0) as i8 }
+    let ratio = w / scale;
+    if scale == 0.0 { 0 } else { i8::from(ratio > 0.5) - i8::from(ratio < -0.5) }
 }

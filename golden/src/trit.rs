@@ -170,7 +170,10 @@ impl TernaryMatrix {
         if found != expected {
             return Err(ShapeError::Scales { found, expected });
         }
-        if let Some(index) = trits.iter().position(|t| !(-1..=1).contains(t)) {
+        let is_trit = |t: &i8| (-1..=1).contains(t);
+        // Looking at all of them is one pass of vectors; looking for the first is not.
+        if !trits.iter().fold(true, |all, t| all & is_trit(t)) {
+            let index = trits.iter().position(|t| !is_trit(t)).unwrap_or_default();
             return Err(ShapeError::NotATrit { index, value: trits[index] });
         }
         if let Some(index) = scales.values().iter().position(|s| !s.is_finite()) {
@@ -244,13 +247,13 @@ impl TernaryMatrix {
     /// The weights as numbers, `t * s`, `[m, k]` row major.
     pub fn dequantize(&self) -> Vec<f32> {
         let run = self.granularity().run(self.k);
-        let row = |i: usize| {
-            self.row(i)
-                .chunks(run)
-                .zip(self.row_scales(i))
-                .flat_map(|(chunk, &s)| chunk.iter().map(move |&t| f32::from(t) * s))
-        };
-        (0..self.m).flat_map(row).collect()
+        let mut weights = Vec::with_capacity(self.trits.len());
+        for i in 0..self.m {
+            for (granule, scale) in self.row(i).chunks(run).zip(self.row_scales(i)) {
+                weights.extend(granule.iter().map(|&trit| f32::from(trit) * scale));
+            }
+        }
+        weights
     }
 
     /// The same weights with the coarsest scales that say them: blocks of one row that all have the same scale become

@@ -254,9 +254,7 @@ proptest! {
         let mean = x.iter().map(|v| f64::from(v.abs())).sum::<f64>() / x.len() as f64;
         prop_assert_eq!(w.scales(), &Scales::Row(vec![mean as f32]));
         for (x, t) in x.iter().zip(w.trits()) {
-            let ratio = x / mean as f32;
-            let expected = if ratio > 0.5 { 1 } else if ratio < -0.5 { -1 } else { 0 };
-            prop_assert_eq!(*t, expected);
+            prop_assert_eq!(f32::from(*t), (x / mean as f32).round_ties_even().clamp(-1.0, 1.0));
         }
     }
 }

@@ -15,15 +15,18 @@ impl TernaryBlock for BitnetT158 {
     const BYTES: usize = 66;
 
     fn read(codes: &[u8], trits: &mut [i8; 256]) -> Result<(), (usize, u8)> {
-        for (j, trit) in trits.iter_mut().enumerate() {
-            *trit = match codes[j / 4] >> (2 * (j % 4)) & 3 {
-                0b00 => 0,
-                0b01 => 1,
-                0b10 => -1,
-                code => return Err((j, code)),
-            };
+        for (code, trits) in codes.iter().zip(trits.chunks_exact_mut(4)) {
+            for (j, trit) in trits.iter_mut().enumerate() {
+                let code = code >> (2 * j) & 3;
+                *trit = (code & 1) as i8 - (code >> 1) as i8;
+            }
         }
-        Ok(())
+        // Both bits of a pair set anywhere?
+        if codes.iter().fold(0, |seen, code| seen | (code & code >> 1 & 0x55)) == 0 {
+            return Ok(());
+        }
+        let invalid = |j: &usize| codes[j / 4] >> (2 * (j % 4)) & 3 == 3;
+        Err(((0..256).find(invalid).unwrap_or_default(), 3))
     }
 
     fn write(trits: &[i8; 256], codes: &mut [u8]) {

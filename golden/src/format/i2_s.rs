@@ -1,6 +1,6 @@
 //! `I2_S` (Microsoft bitnet.cpp), the 128 rule of all official files.
 
-use super::{Format, FormatError, check_length};
+use super::{Format, FormatError, check_length, code_three};
 use crate::{Granularity, Scales, ShapeError, TernaryMatrix};
 
 /// `n / 4` bytes of codes, one f32 scale for the whole tensor, 28 bytes of padding. Weights in flat row-major order, 128 to 32 bytes: weight
@@ -14,11 +14,8 @@ const RUN: usize = 128;
 /// Bytes after the codes: the scale and its padding.
 const TAIL: usize = 32;
 
-/// Byte and shift of weight `i` of the tensor.
-fn place(i: usize) -> (usize, usize) {
-    let r = i % RUN;
-    (32 * (i / RUN) + r % 32, 6 - 2 * (r / 32))
-}
+/// Each of the four groups of 32 weights in a run, with its shift.
+const SHIFTS: [usize; 4] = [6, 4, 2, 0];
 
 impl Format for I2S {
     fn name(&self) -> &'static str {
@@ -60,14 +57,14 @@ impl Format for I2S {
         let format = self.name();
         let (codes, tail) = bytes.split_at(m * k / 4);
         let mut trits = vec![0; m * k];
-        for (index, trit) in trits.iter_mut().enumerate() {
-            let (byte, shift) = place(index);
-            let code = codes[byte] >> shift & 3;
-            if code == 3 {
-                return Err(FormatError::Code { format, index, code });
+        for (codes, trits) in codes.chunks_exact(32).zip(trits.chunks_exact_mut(RUN)) {
+            for (shift, trits) in SHIFTS.iter().zip(trits.chunks_exact_mut(32)) {
+                for (trit, code) in trits.iter_mut().zip(codes) {
+                    *trit = (code >> shift & 3) as i8 - 1;
+                }
             }
-            *trit = code as i8 - 1;
         }
+        code_three(&trits).map_err(|(index, code)| FormatError::Code { format, index, code })?;
         let scale = f32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
         TernaryMatrix::new(m, k, trits, Scales::Tensor(scale))
             .map_err(|source| FormatError::Shape { format, source })
@@ -79,9 +76,12 @@ impl Format for I2S {
             let granularity: Granularity = weights.granularity();
             return Err(FormatError::Granularity { format: self.name(), granularity });
         };
-        for (index, trit) in weights.trits().iter().enumerate() {
-            let (byte, shift) = place(index);
-            bytes[byte] |= ((trit + 1) as u8) << shift;
+        for (codes, trits) in bytes.chunks_exact_mut(32).zip(weights.trits().chunks_exact(RUN)) {
+            for (shift, trits) in SHIFTS.iter().zip(trits.chunks_exact(32)) {
+                for (code, trit) in codes.iter_mut().zip(trits) {
+                    *code |= ((trit + 1) as u8) << shift;
+                }
+            }
         }
         let at = weights.trits().len() / 4;
         bytes[at..at + 4].copy_from_slice(&scale.to_le_bytes());

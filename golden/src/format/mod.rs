@@ -245,6 +245,14 @@ trait TernaryBlock: Format + Sized {
     }
 }
 
+/// The place of the first trit that was decoded as code minus one from the invalid code 3, if there is one.
+fn code_three(trits: &[i8]) -> Result<(), (usize, u8)> {
+    match trits.iter().fold(0, |seen, trit| seen | (trit & 2 & !(trit >> 7))) {
+        0 => Ok(()),
+        _ => Err((trits.iter().position(|&trit| trit == 2).unwrap_or_default(), 3)),
+    }
+}
+
 /// `value` as f16 when that changes nothing.
 fn exact_f16(value: f32) -> Option<f16> {
     let stored = f16::from_f32(value);

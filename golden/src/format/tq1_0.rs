@@ -10,35 +10,40 @@ pub struct Tq1_0;
 
 ternary_block_format!(Tq1_0, "TQ1_0", 34);
 
-/// Byte and digit of weight `e` of a block: five digits over 32 bytes, five over 16, four over 4.
-fn place(e: usize) -> (usize, u32) {
-    match e {
-        0..160 => (e % 32, e as u32 / 32),
-        160..240 => (32 + e % 16, (e as u32 - 160) / 16),
-        _ => (48 + e % 4, (e as u32 - 240) / 4),
-    }
-}
+/// The three parts of a block: how many bytes, and how many digits in each. Within a part the weights run over the bytes' first digits, then
+/// their second ones, and so on.
+const PARTS: [(usize, u32); 3] = [(32, 5), (16, 5), (4, 4)];
 
 impl TernaryBlock for Tq1_0 {
     const BYTES: usize = 54;
 
-    fn read(codes: &[u8], trits: &mut [i8; 256]) -> Result<(), (usize, u8)> {
-        for (e, trit) in trits.iter_mut().enumerate() {
-            let (byte, digit) = place(e);
-            let fraction = codes[byte].wrapping_mul(3_u8.pow(digit));
-            *trit = ((u16::from(fraction) * 3) >> 8) as i8 - 1;
+    fn read(mut codes: &[u8], trits: &mut [i8; 256]) -> Result<(), (usize, u8)> {
+        let mut trits = &mut trits[..];
+        for (bytes, digits) in PARTS {
+            let (part, rest) = codes.split_at(bytes);
+            for digit in 0..digits {
+                let (out, later) = std::mem::take(&mut trits).split_at_mut(bytes);
+                for (trit, code) in out.iter_mut().zip(part) {
+                    let fraction = code.wrapping_mul(3_u8.pow(digit));
+                    *trit = ((u16::from(fraction) * 3) >> 8) as i8 - 1;
+                }
+                trits = later;
+            }
+            codes = rest;
         }
         Ok(())
     }
 
-    fn write(trits: &[i8; 256], codes: &mut [u8]) {
-        let mut numbers = [0_u16; 52];
-        for (e, trit) in trits.iter().enumerate() {
-            let (byte, digit) = place(e);
-            numbers[byte] += (trit + 1) as u16 * 3_u16.pow(4 - digit);
-        }
-        for (code, q) in codes.iter_mut().zip(numbers) {
-            *code = (q * 256).div_ceil(243) as u8;
+    fn write(trits: &[i8; 256], mut codes: &mut [u8]) {
+        let mut trits = &trits[..];
+        for (bytes, digits) in PARTS {
+            let (part, rest) = codes.split_at_mut(bytes);
+            let (of_part, later) = trits.split_at(bytes * digits as usize);
+            for (at, code) in part.iter_mut().enumerate() {
+                let number = of_part[at..].iter().step_by(bytes).fold(0, |q, trit| 3 * q + (trit + 1) as u16);
+                *code = (number * 3_u16.pow(5 - digits) * 256).div_ceil(243) as u8;
+            }
+            (trits, codes) = (later, rest);
         }
     }
 }
