@@ -5,8 +5,34 @@
 //!            -> machine code -> verified against golden -> Kernel -> TernaryLinear
 //! ```
 
+mod activations;
+pub mod backend;
+mod code;
+mod compiler;
+mod config;
+pub mod family;
 pub mod float;
+mod kernel;
+mod key;
+mod linear;
+mod memory;
 mod output;
+mod packed;
+mod selector;
 pub mod simulate;
+mod verify;
+pub mod vocabulary;
+mod x86;
 
+pub use activations::Activations;
+pub use code::{Code, EmitError};
+pub use compiler::{CodeFilter, KernelCompiler, KernelError, KernelReport, VERIFY_SEED, verify_native};
+pub use config::{KernelConfig, Tile};
+pub use kernel::{Kernel, emit};
+pub use key::{Batch, KernelKey, MAX_K, MAX_M, NameError};
+pub use linear::TernaryLinear;
+pub use memory::ExecutableMemory;
 pub use output::{OutputColumns, OutputMatrix};
+pub use packed::{Layout, PackedMatrix};
+pub use selector::candidates;
+pub use verify::{Mismatch, Simulated, VerifyError, verify_simulated};

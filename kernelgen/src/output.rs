@@ -39,9 +39,20 @@ impl<'a> OutputMatrix<'a> {
         Self { data, tokens, columns }
     }
 
+    /// The whole matrix, row major.
+    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
+        self.data
+    }
+
     /// All columns as one part.
     pub fn whole(&mut self) -> OutputColumns<'_> {
         self.columns(0..self.columns)
+    }
+
+    /// The first `count` columns as one part.
+    pub(crate) fn first(&mut self, count: usize) -> OutputColumns<'_> {
+        assert!(count <= self.columns, "{count} of {} columns", self.columns);
+        self.columns(0..count)
     }
 
     /// Divides the columns among at most `parts` owners; inner boundaries are multiples of `granule`.
@@ -89,7 +100,10 @@ impl OutputColumns<'_> {
         // SAFETY: the token was just checked and `rows` ends at or before `stride`, so the slice lies inside the
         // matrix; no other part holds these columns (see `split`), and `&mut self` keeps this the only borrow.
         unsafe {
-            std::slice::from_raw_parts_mut(self.base.add(token * self.stride + self.rows.start), self.rows.len())
+            std::slice::from_raw_parts_mut(
+                self.base.add(token * self.stride + self.rows.start),
+                self.rows.len(),
+            )
         }
     }
 

@@ -49,6 +49,9 @@ mod shuffle;
 mod vertical;
 mod whole;
 
+#[cfg(test)]
+mod tests;
+
 pub use fault::{Fault, FaultKind};
 pub use machine::{Machine, Outcome};
 pub use memory::Access;

@@ -1,0 +1,50 @@
+//! How each ISA tier says the vector vocabulary: one file and one row of [`ALL`] a backend.
+
+mod avx2;
+mod avx512vnni;
+mod portable;
+
+use craftsman_isa::{Feature, HardwareCaps};
+
+use crate::code::{Code, EmitError};
+use crate::key::NameError;
+use crate::vocabulary::{Accumulation, Emitter};
+
+/// Every backend, the most capable first: the order in which the selector tries them.
+pub static ALL: &[&dyn Backend] = &[&avx512vnni::Avx512Vnni, &avx2::Avx2, &portable::Portable];
+
+/// An ISA tier that kernels can be emitted for.
+pub trait Backend: Sync {
+    /// Its name in configurations, listings and files.
+    fn name(&self) -> &'static str;
+    /// What it is, for people.
+    fn summary(&self) -> &'static str;
+    /// What a processor must have to run its code.
+    fn requires(&self) -> &'static [Feature];
+    /// 32-bit lanes of its vectors.
+    fn lanes(&self) -> usize;
+    /// How it multiplies.
+    fn accumulation(&self) -> Accumulation;
+    /// How many vector registers a family may count on; a compiler that spills names a comfortable number.
+    fn registers(&self) -> usize;
+    /// Machine code, for `caps`, of the kernel that `say` says.
+    ///
+    /// # Errors
+    /// When this build of Craftsman cannot emit for that processor, or the first thing this tier cannot say.
+    fn compile(&self, caps: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError>;
+
+    /// Whether a processor can run this backend's code.
+    fn runs_on(&self, caps: &HardwareCaps) -> bool {
+        self.requires().iter().all(|&feature| caps.features.contains(feature))
+    }
+}
+
+/// The backend called `name`.
+///
+/// # Errors
+/// Names the backends there are.
+pub fn by_name(name: &str) -> Result<&'static dyn Backend, NameError> {
+    let names: Vec<_> = ALL.iter().map(|backend| backend.name()).collect();
+    let found = ALL.iter().find(|backend| backend.name() == name);
+    found.copied().ok_or_else(|| NameError::new(&format!("a backend is one of {names:?}"), name))
+}

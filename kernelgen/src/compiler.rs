@@ -1,0 +1,255 @@
+//! From a matrix to kernels that run it: select, emit, verify, and remember by shape.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use craftsman_golden::{Granularity, TernaryMatrix};
+use craftsman_isa::HardwareCaps;
+use serde::Serialize;
+
+use crate::backend;
+use crate::code::{Code, EmitError};
+use crate::config::KernelConfig;
+use crate::kernel::{Candidate, Kernel, emit};
+use crate::key::{Batch, KernelKey, NameError};
+use crate::linear::TernaryLinear;
+use crate::packed::Layout;
+use crate::selector::candidates;
+use crate::verify::{VerifyError, verify};
+
+/// The seed of the inputs that kernels are verified with at load; any would do.
+pub const VERIFY_SEED: u64 = 0x00C0_FFEE;
+
+/// Why a matrix has no kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The shape is out of range.
+    #[error("no kernel for a {m} x {k} matrix: {error}")]
+    Shape {
+        /// Rows.
+        m: usize,
+        /// Columns.
+        k: usize,
+        /// What is out of range.
+        error: NameError,
+    },
+    /// Every candidate was dropped; the portable one always exists, so this is a bug or lack of memory.
+    #[error(
+        "no kernel for {key}: every candidate failed, the last with: {last}; please report this with the log"
+    )]
+    NoCandidate {
+        /// What was asked for.
+        key: KernelKey,
+        /// Why the last candidate was dropped.
+        last: String,
+    },
+    /// No memory for the packed weights.
+    #[error("no memory for the packed weights of a {m} x {k} matrix: {error}")]
+    Memory {
+        /// Rows.
+        m: usize,
+        /// Columns.
+        k: usize,
+        /// What the operating system says.
+        error: std::io::Error,
+    },
+}
+
+/// The kernels of one shape: they read the same packed weights.
+#[derive(Debug)]
+pub(crate) struct Kernels {
+    pub(crate) decode: Kernel,
+    pub(crate) prefill: Kernel,
+}
+
+/// What became of a key.
+#[derive(Debug, Clone, Serialize)]
+pub struct KernelReport {
+    /// What was asked for.
+    pub key: KernelKey,
+    /// What was selected.
+    pub config: KernelConfig,
+    /// Size of its machine code in bytes.
+    pub code_bytes: usize,
+    /// How long its emission took, candidates that were dropped not counted.
+    pub emit: Duration,
+    /// How long its verification took.
+    pub verify: Duration,
+}
+
+/// Sees the code of every candidate before it is made executable. For tests that plant mistakes.
+pub type CodeFilter = Box<dyn Fn(&KernelConfig, &mut Code) + Send + Sync>;
+
+/// Emits kernels for one processor, verifies and selects them, and shares them among matrices of one shape.
+///
+/// ```
+/// use craftsman_golden::{Scales, TernaryMatrix};
+/// use craftsman_isa::HardwareCaps;
+/// use craftsman_kernelgen::{Activations, KernelCompiler, OutputMatrix};
+///
+/// let compiler = KernelCompiler::new(HardwareCaps::detect());
+/// let weights = TernaryMatrix::new(2, 3, vec![1, 0, -1, 1, 1, 1], Scales::Tensor(0.5))?;
+/// let linear = compiler.linear(&weights)?;
+///
+/// let x = Activations::from_quantized(&[10, 20, 30], &[2.0], 3, linear.scales());
+/// let mut y = [0.0; 2];
+/// linear.run(&x, &mut OutputMatrix::new(&mut y, 1, 2).whole());
+/// assert_eq!(y, [-5.0, 15.0]); // (-20, 60) * 0.5 / 2
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct KernelCompiler {
+    caps: HardwareCaps,
+    filter: Option<CodeFilter>,
+    known: Mutex<HashMap<(usize, usize, Granularity), Arc<Kernels>>>,
+    reports: Mutex<Vec<KernelReport>>,
+}
+
+impl std::fmt::Debug for KernelCompiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KernelCompiler").field("caps", &self.caps).finish_non_exhaustive()
+    }
+}
+
+/// The processor that this process runs on.
+fn host() -> &'static HardwareCaps {
+    static HOST: OnceLock<HardwareCaps> = OnceLock::new();
+    HOST.get_or_init(HardwareCaps::detect)
+}
+
+impl KernelCompiler {
+    /// A compiler for `caps`, or rather for what of it this processor really has: its kernels will run here.
+    pub fn new(caps: HardwareCaps) -> Self {
+        let host = host();
+        let features = caps.features.iter().filter(|&feature| host.features.contains(feature)).collect();
+        let caps = HardwareCaps { arch: host.arch, features, ..caps };
+        Self { caps, filter: None, known: Mutex::default(), reports: Mutex::default() }
+    }
+
+    /// As [`new`](Self::new), but `filter` sees, and may change, all code before it is made executable and verified.
+    pub fn with_filter(caps: HardwareCaps, filter: CodeFilter) -> Self {
+        Self { filter: Some(filter), ..Self::new(caps) }
+    }
+
+    /// The processor that kernels are emitted for.
+    pub fn caps(&self) -> &HardwareCaps {
+        &self.caps
+    }
+
+    /// What was selected so far, in the order in which it was asked for.
+    pub fn selected(&self) -> Vec<KernelReport> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Packs a matrix for the best kernels of its shape; these are emitted and verified when the shape is new.
+    ///
+    /// # Errors
+    /// When the shape is out of range, memory runs out, or, which is a bug, no candidate computes rightly.
+    pub fn linear(&self, weights: &TernaryMatrix) -> Result<TernaryLinear, KernelError> {
+        let (m, k) = (weights.m(), weights.k());
+        let kernels = self.kernels(m, k, weights.granularity())?;
+        TernaryLinear::pack(weights, kernels).map_err(|error| KernelError::Memory { m, k, error })
+    }
+
+    fn kernels(&self, m: usize, k: usize, scales: Granularity) -> Result<Arc<Kernels>, KernelError> {
+        // One lock for lookup and compilation, so that a shape is compiled once however many threads ask for it.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernels) = known.get(&(m, k, scales)) {
+            return Ok(Arc::clone(kernels));
+        }
+        let [decode, prefill] =
+            [Batch::Decode, Batch::Prefill].map(|batch| KernelKey::new(m, k, batch, scales));
+        decode.check().map_err(|error| KernelError::Shape { m, k, error })?;
+        let kernels = Arc::new(self.select(&decode, &prefill)?);
+        known.insert((m, k, scales), Arc::clone(&kernels));
+        Ok(kernels)
+    }
+
+    /// The first decode kernel that is right and for whose layout there is a prefill kernel that is right.
+    fn select(&self, decode_key: &KernelKey, prefill_key: &KernelKey) -> Result<Kernels, KernelError> {
+        let mut last = "none was tried".to_owned();
+        for config in candidates(&self.caps, decode_key) {
+            let decode = match self.build(decode_key, &config) {
+                Ok(built) => built,
+                Err(error) => {
+                    last = error.to_string();
+                    continue;
+                }
+            };
+            match self.prefill_for(decode.0.layout(), prefill_key) {
+                Ok(prefill) => return Ok(self.record(decode, prefill)),
+                Err(error) => last = error,
+            }
+        }
+        Err(KernelError::NoCandidate { key: *decode_key, last })
+    }
+
+    fn prefill_for(&self, layout: &Layout, key: &KernelKey) -> Result<Built, String> {
+        let mut last = format!("no prefill kernel reads {layout:?}");
+        for config in candidates(&self.caps, key) {
+            if crate::kernel::layout(key, &config).as_ref() == Ok(layout) {
+                match self.build(key, &config) {
+                    Ok(built) => return Ok(built),
+                    Err(error) => last = error.to_string(),
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Emits and verifies one candidate. Failure is logged: loudly when the kernel is wrong.
+    fn build(&self, key: &KernelKey, config: &KernelConfig) -> Result<Built, VerifyError> {
+        let built = self.try_build(key, config, VERIFY_SEED);
+        match &built {
+            Ok(Built(_, report)) => {
+                tracing::debug!(name: "KernelVerified", %key, %config, emit = ?report.emit, verify = ?report.verify);
+            }
+            Err(VerifyError::Emit(error)) => tracing::debug!(name: "KernelDropped", %key, %config, %error),
+            Err(error) => tracing::error!(name: "KernelMismatch", %key, %config, "{error}"),
+        }
+        built
+    }
+
+    fn try_build(&self, key: &KernelKey, config: &KernelConfig, seed: u64) -> Result<Built, VerifyError> {
+        let backend = backend::by_name(config.backend).map_err(EmitError::new)?;
+        if !backend.runs_on(&self.caps) {
+            return Err(EmitError::new(format_args!("this processor cannot run {}", config.backend)).into());
+        }
+        let start = Instant::now();
+        let mut code = emit(key, config, &self.caps)?;
+        if let Some(filter) = &self.filter {
+            filter(config, &mut code);
+        }
+        let candidate = Candidate::new(*key, *config, &code)?;
+        let emitted = start.elapsed();
+        let kernel = verify(candidate, seed)?;
+        let (emit, verify) = (emitted, start.elapsed().saturating_sub(emitted));
+        let report = KernelReport { key: *key, config: *config, code_bytes: code.bytes.len(), emit, verify };
+        Ok(Built(kernel, report))
+    }
+
+    fn record(&self, decode: Built, prefill: Built) -> Kernels {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        for Built(_, report) in [&decode, &prefill] {
+            tracing::info!(name: "KernelSelected", key = %report.key, config = %report.config);
+            reports.push(report.clone());
+        }
+        Kernels { decode: decode.0, prefill: prefill.0 }
+    }
+}
+
+/// Emits one kernel for `caps`, as far as this processor has them, and checks it against golden on the inputs of `seed`.
+///
+/// # Errors
+/// When this processor cannot run it, it cannot be emitted, or it computes something else.
+pub fn verify_native(
+    key: &KernelKey,
+    config: &KernelConfig,
+    caps: &HardwareCaps,
+    seed: u64,
+) -> Result<KernelReport, VerifyError> {
+    KernelCompiler::new(caps.clone()).try_build(key, config, seed).map(|Built(_, report)| report)
+}
+
+/// A verified kernel and what it took.
+struct Built(Kernel, KernelReport);

@@ -1,0 +1,50 @@
+//! Executable memory: written first, executable after, never both; freed when dropped.
+
+use memmap2::{Mmap, MmapMut};
+
+use crate::vocabulary::Arguments;
+
+/// One kernel's machine code in pages of its own, readable and executable but not writable.
+#[derive(Debug)]
+pub struct ExecutableMemory {
+    pages: Mmap,
+    length: usize,
+}
+
+impl ExecutableMemory {
+    /// Copies `code` into fresh pages and makes them executable.
+    ///
+    /// # Errors
+    /// What the operating system says when it has no memory or forbids executable memory.
+    pub fn new(code: &[u8]) -> std::io::Result<Self> {
+        let mut pages = MmapMut::map_anon(code.len().max(1))?;
+        pages[..code.len()].copy_from_slice(code);
+        Ok(Self { pages: pages.make_exec()?, length: code.len() })
+    }
+
+    /// The code as it lies in memory.
+    pub fn code(&self) -> &[u8] {
+        &self.pages[..self.length]
+    }
+
+    /// Enters the code at its first byte.
+    ///
+    /// # Safety
+    /// The code must be a whole kernel as an [`Emitter`](crate::vocabulary::Emitter) makes it, for this processor, and
+    /// `arguments` must satisfy it: every pointer valid for what the kernel's shapes say it reads and writes.
+    pub unsafe fn call(&self, arguments: &mut Arguments) {
+        // SAFETY: the caller promises that the bytes are a kernel, which is a function of this type; the pages are
+        // executable (`new`) and live as long as `self`.
+        unsafe {
+            let entry: Entry = std::mem::transmute(self.pages.as_ptr());
+            entry(arguments);
+        }
+    }
+}
+
+/// How kernels are called: one calling convention an architecture, whatever the operating system.
+#[cfg(target_arch = "x86_64")]
+type Entry = unsafe extern "sysv64" fn(*mut Arguments);
+/// How kernels are called: one calling convention an architecture, whatever the operating system.
+#[cfg(not(target_arch = "x86_64"))]
+type Entry = unsafe extern "C" fn(*mut Arguments);
