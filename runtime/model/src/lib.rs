@@ -1,8 +1,27 @@
 //! Containers, architectures, attention, experts, tokenizer and sessions of ternary language models.
 #![deny(unsafe_code)]
 
+pub mod architecture;
+mod cache;
+mod config;
 pub mod container;
 mod error;
+mod generate;
+mod layer;
+mod load;
+mod model;
+mod perplexity;
+mod sampler;
+mod session;
+mod stop;
+mod threads;
 pub mod tokenizer;
 
+pub use cache::KvCache;
+pub use config::{ExpertConfig, ModelConfig, RopeConfig};
 pub use error::{ErrorKind, ModelError};
+pub use generate::{Finish, GenerateOptions, Generation, Statistics, generate};
+pub use model::{LoadOptions, Model, Progress};
+pub use perplexity::{Perplexity, perplexity};
+pub use sampler::{Sampler, SamplingOptions};
+pub use session::Session;

@@ -1,0 +1,145 @@
+//! The gated feed-forward part, for one set of weights or for many experts at once.
+
+use craftsman_kernelgen::float::FloatOps;
+
+use super::linear::{self, Linear, Product, Quantised};
+use super::{Engine, Norm, sized};
+use crate::ModelError;
+use crate::architecture::Activation;
+
+/// `down(norm(activation(gate * x) . (up * x)))`.
+#[derive(Debug)]
+pub(crate) struct Gated {
+    pub(crate) gate: Linear,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+    pub(crate) activation: Activation,
+    /// RMS norm before `down`.
+    pub(crate) sub_norm: Option<Norm>,
+}
+
+/// Some tokens for one [`Gated`]: rows of the output that follow those of the group before.
+pub(crate) struct Group<'a> {
+    pub(crate) gated: &'a Gated,
+    /// Which of the inputs it reads; groups may share one.
+    pub(crate) input: usize,
+    pub(crate) rows: usize,
+}
+
+/// Buffers of [`forward`]; reused from layer to layer.
+#[derive(Debug, Default)]
+pub(crate) struct GatedScratch {
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    inputs: Vec<Quantised>,
+    inner: Vec<Quantised>,
+}
+
+/// Writes every group's rows to `out`, `[sum of rows, hidden]`; `inputs[group.input]` is `[group.rows, hidden]`.
+pub(crate) fn forward(
+    engine: &Engine<'_>,
+    groups: &[Group<'_>],
+    inputs: &[&[f32]],
+    out: &mut [f32],
+    scratch: &mut GatedScratch,
+) -> Result<(), ModelError> {
+    let GatedScratch { gate, up, inputs: quantised, inner } = scratch;
+    quantise_inputs(engine.ops, groups, inputs, quantised)?;
+    let width = groups.iter().map(|group| group.rows * group.gated.up.m()).sum();
+    let (gate, up) = (sized(gate, width), sized(up, width));
+    let mut products = Vec::with_capacity(2 * groups.len());
+    let (mut gates, mut ups) = (&mut *gate, &mut *up);
+    for group in groups {
+        let (x, input) = (inputs[group.input], &quantised[group.input]);
+        let len = group.rows * group.gated.up.m();
+        products.push(Product { linear: &group.gated.gate, x, input, out: take(&mut gates, len) });
+        products.push(Product { linear: &group.gated.up, x, input, out: take(&mut ups, len) });
+    }
+    linear::run(engine, products);
+    activate(engine, groups, gate, up);
+    quantise_inner(engine, groups, up, inner)?;
+    let (mut up, mut out) = (&*up, out);
+    let mut products = Vec::with_capacity(groups.len());
+    for (group, input) in groups.iter().zip(&*inner) {
+        let (x, rest) = up.split_at(group.rows * group.gated.up.m());
+        up = rest;
+        let len = group.rows * group.gated.down.m();
+        products.push(Product { linear: &group.gated.down, x, input, out: take(&mut out, len) });
+    }
+    linear::run(engine, products);
+    Ok(())
+}
+
+/// Cuts the first `len` values off `rest`.
+fn take<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    let (first, others) = std::mem::take(rest).split_at_mut(len);
+    *rest = others;
+    first
+}
+
+fn quantise_inputs(
+    ops: &FloatOps,
+    groups: &[Group<'_>],
+    inputs: &[&[f32]],
+    quantised: &mut Vec<Quantised>,
+) -> Result<(), ModelError> {
+    quantised.resize_with(quantised.len().max(inputs.len()), Quantised::default);
+    for (index, (x, quantised)) in inputs.iter().zip(quantised).enumerate() {
+        let readers = groups.iter().filter(|group| group.input == index);
+        let rows = readers.clone().next().map_or(0, |group| group.rows);
+        quantised.fill(ops, x, rows, readers.flat_map(|group| [&group.gated.gate, &group.gated.up]))?;
+    }
+    Ok(())
+}
+
+/// `up = norm(activation(gate) . up)`, row by row.
+fn activate(engine: &Engine<'_>, groups: &[Group<'_>], gate: &mut [f32], up: &mut [f32]) {
+    let mut jobs = Vec::with_capacity(groups.len().max(engine.threads.count()));
+    let (mut gate, mut up) = (gate, up);
+    for group in groups {
+        let width = group.gated.up.m();
+        let len = group.rows * width;
+        // One group alone is divided among the threads; many are work enough as they are.
+        let shares = if groups.len() == 1 { engine.threads.count() } else { 1 };
+        let stretch = group.rows.div_ceil(shares).max(1) * width;
+        let parts = take(&mut gate, len).chunks_mut(stretch).zip(take(&mut up, len).chunks_mut(stretch));
+        jobs.extend(parts.map(|(gates, ups)| (group.gated, gates, ups)));
+    }
+    engine.threads.run(jobs, |(gated, gates, ups)| gated.activate(engine.ops, gates, ups));
+}
+
+fn quantise_inner(
+    engine: &Engine<'_>,
+    groups: &[Group<'_>],
+    up: &[f32],
+    inner: &mut Vec<Quantised>,
+) -> Result<(), ModelError> {
+    inner.resize_with(inner.len().max(groups.len()), Quantised::default);
+    let mut up = up;
+    for (group, quantised) in groups.iter().zip(inner) {
+        let (x, rest) = up.split_at(group.rows * group.gated.up.m());
+        up = rest;
+        quantised.fill(engine.ops, x, group.rows, [&group.gated.down])?;
+    }
+    Ok(())
+}
+
+impl Gated {
+    /// Bytes of packed weights.
+    pub(crate) fn bytes(&self) -> usize {
+        [&self.gate, &self.up, &self.down].into_iter().map(Linear::bytes).sum()
+    }
+
+    /// The activated rows replace `up`; `gate` is used up.
+    fn activate(&self, ops: &FloatOps, gate: &mut [f32], up: &mut [f32]) {
+        match self.activation {
+            Activation::Silu => ops.silu_mul(gate, up),
+            Activation::Relu2 => ops.relu2_mul(gate, up),
+        }
+        let Some(Norm { weight, epsilon }) = &self.sub_norm else { return };
+        for (row, spare) in up.chunks_exact_mut(weight.len()).zip(gate.chunks_exact_mut(weight.len())) {
+            ops.rms_norm(row, weight, *epsilon, spare);
+            row.copy_from_slice(spare);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! One projection: a ternary one on an emitted kernel, or a dense one.
+
+use std::sync::Arc;
+
+use craftsman_golden::Granularity;
+use craftsman_golden::quantize::NonFinite;
+use craftsman_kernelgen::float::{FloatOps, PANEL_ROWS, PackedDense};
+use craftsman_kernelgen::{Activations, OutputColumns, OutputMatrix, TernaryLinear};
+
+use super::Engine;
+use crate::{ErrorKind, ModelError};
+
+/// Tokens from which a product is worth dividing more finely than by threads, so that a slow thread can be helped.
+const MANY_TOKENS: usize = 16;
+
+/// A weight matrix `[m, k]`, ready to be multiplied.
+#[derive(Debug)]
+pub(crate) enum Linear {
+    /// `BitLinear`: absmax int8 input, integer product, scales.
+    Ternary(TernaryLinear),
+    /// f32, f16 or bf16 weights, multiplied in f32.
+    Dense(Arc<PackedDense>),
+}
+
+impl Linear {
+    /// Output features.
+    pub(crate) fn m(&self) -> usize {
+        match self {
+            Self::Ternary(linear) => linear.m(),
+            Self::Dense(dense) => dense.rows(),
+        }
+    }
+
+    /// Input features.
+    pub(crate) fn k(&self) -> usize {
+        match self {
+            Self::Ternary(linear) => linear.k(),
+            Self::Dense(dense) => dense.cols(),
+        }
+    }
+
+    /// Bytes of packed weights.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Ternary(linear) => linear.size(),
+            Self::Dense(dense) => dense.bytes(),
+        }
+    }
+
+    fn granule(&self) -> usize {
+        match self {
+            Self::Ternary(linear) => linear.panel_rows(),
+            Self::Dense(_) => PANEL_ROWS,
+        }
+    }
+
+    fn run(&self, ops: &FloatOps, x: &[f32], input: &Quantised, mut out: OutputColumns<'_>) {
+        match self {
+            Self::Ternary(linear) => {
+                let input = input.find(linear.scales());
+                linear.run(input.expect("`fill` saw every projection that runs on this input"), &mut out);
+            }
+            Self::Dense(dense) => ops.dense_matmul(dense, x, &mut out),
+        }
+    }
+}
+
+/// The int8 forms of one input: one for all projections of it whose kernels can share it, mostly just one.
+#[derive(Debug, Default)]
+pub(crate) struct Quantised {
+    forms: Vec<Activations>,
+    valid: usize,
+}
+
+impl Quantised {
+    /// Quantises `x`, `[n, k]`, anew for every one of `linears`; the memory of the last input is reused.
+    pub(crate) fn fill<'a>(
+        &mut self,
+        ops: &FloatOps,
+        x: &[f32],
+        n: usize,
+        linears: impl IntoIterator<Item = &'a Linear>,
+    ) -> Result<(), ModelError> {
+        self.valid = 0;
+        for linear in linears {
+            let Linear::Ternary(linear) = linear else { continue };
+            let granularity = linear.scales();
+            if self.find(granularity).is_some() {
+                continue;
+            }
+            if self.forms.len() == self.valid {
+                self.forms.push(Activations::new());
+            }
+            self.forms[self.valid].quantize(ops, x, n, linear.k(), granularity).map_err(non_finite)?;
+            self.valid += 1;
+        }
+        Ok(())
+    }
+
+    fn find(&self, granularity: Granularity) -> Option<&Activations> {
+        self.forms[..self.valid].iter().find(|form| form.suits(granularity))
+    }
+}
+
+fn non_finite(source: NonFinite) -> ModelError {
+    let problem = format!("an activation is not finite: {source}");
+    let remedy =
+        "the weights are damaged, or too large for int8 activations: fetch or convert the model again";
+    ModelError::new(ErrorKind::Input, problem, remedy).because(source)
+}
+
+/// One product to do: `out = x * weights`, where `x` is `[n, k]` and `out` `[n, m]`.
+pub(crate) struct Product<'a> {
+    pub(crate) linear: &'a Linear,
+    pub(crate) x: &'a [f32],
+    pub(crate) input: &'a Quantised,
+    pub(crate) out: &'a mut [f32],
+}
+
+/// Runs products side by side, each divided among the threads by output features.
+pub(crate) fn run(engine: &Engine<'_>, products: Vec<Product<'_>>) {
+    let mut matrices: Vec<_> = products
+        .into_iter()
+        .map(|Product { linear, x, input, out }| {
+            let (m, n) = (linear.m(), x.len() / linear.k());
+            (linear, x, input, n, OutputMatrix::new(out, n, m))
+        })
+        .collect();
+    let jobs = matrices.iter_mut().flat_map(|(linear, x, input, n, out)| {
+        let parts = parts(engine.threads.count(), *n);
+        let (linear, x, input) = (*linear, *x, *input);
+        out.split(linear.granule(), parts).into_iter().map(move |columns| (linear, x, input, columns))
+    });
+    engine
+        .threads
+        .run(jobs.collect(), |(linear, x, input, columns)| linear.run(engine.ops, x, input, columns));
+}
+
+/// How many shares a product over `n` tokens is divided into.
+fn parts(threads: usize, n: usize) -> usize {
+    if threads > 1 && n >= MANY_TOKENS { threads * 4 } else { threads }
+}

@@ -1,0 +1,131 @@
+//! The transformer block: one code for a single token and for many, so that decode and prefill give the same bits.
+//!
+//! No sum crosses tokens, and none is divided among threads: a thread owns whole outputs. So neither the number of
+//! tokens that are processed together nor the number of threads can show in a result.
+
+mod attention;
+mod experts;
+mod gated;
+mod linear;
+
+use craftsman_golden::float::Rotation;
+use craftsman_kernelgen::float::FloatOps;
+
+pub(crate) use attention::Attention;
+pub(crate) use experts::Experts;
+pub(crate) use gated::Gated;
+pub(crate) use linear::{Linear, Product, Quantised, run};
+
+use crate::ModelError;
+use crate::cache::KvCache;
+use crate::threads::Threads;
+
+/// What every layer computes with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Engine<'a> {
+    pub(crate) ops: &'a FloatOps,
+    pub(crate) threads: &'a Threads,
+}
+
+/// An RMS norm.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) epsilon: f32,
+}
+
+/// One block: attention, then the feed-forward part, each added to the residual stream.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) attention_norm: Norm,
+    pub(crate) attention: Attention,
+    pub(crate) ffn_norm: Norm,
+    pub(crate) ffn: FeedForward,
+}
+
+/// The feed-forward part of a block.
+#[derive(Debug)]
+pub(crate) enum FeedForward {
+    /// The same weights for every token.
+    Dense(Gated),
+    /// Each token's experts.
+    Experts(Experts),
+}
+
+/// Buffers of a session's forward pass, grown once to the longest run of tokens and reused.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    normed: Vec<f32>,
+    added: Vec<f32>,
+    attention: attention::AttentionScratch,
+    gated: gated::GatedScratch,
+    experts: experts::ExpertScratch,
+}
+
+/// Where the tokens stand that are being processed.
+pub(crate) struct Place<'a> {
+    /// The block's number.
+    pub(crate) layer: usize,
+    /// One rotation a token.
+    pub(crate) rotations: &'a [Rotation],
+    pub(crate) cache: &'a mut KvCache,
+}
+
+impl Norm {
+    /// Norms rows of `x` into `out`.
+    pub(crate) fn apply(&self, engine: &Engine<'_>, x: &[f32], out: &mut [f32]) {
+        let width = self.weight.len();
+        engine.threads.rows(out, width, |first, rows| {
+            for (x, out) in x[first * width..].chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
+                engine.ops.rms_norm(x, &self.weight, self.epsilon, out);
+            }
+        });
+    }
+}
+
+impl Block {
+    /// Bytes of packed weights.
+    pub(crate) fn bytes(&self) -> usize {
+        let ffn = match &self.ffn {
+            FeedForward::Dense(gated) => gated.bytes(),
+            FeedForward::Experts(experts) => experts.bytes(),
+        };
+        let Attention { q, k, v, o, .. } = &self.attention;
+        ffn + [q, k, v, o].into_iter().map(Linear::bytes).sum::<usize>()
+    }
+
+    /// Adds the block's two parts to `x`, `[tokens, hidden]`.
+    pub(crate) fn forward(
+        &self,
+        engine: &Engine<'_>,
+        x: &mut [f32],
+        place: &mut Place<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        let Scratch { normed, added, attention, gated, experts } = scratch;
+        let (normed, added) = (sized(normed, x.len()), sized(added, x.len()));
+        self.attention_norm.apply(engine, x, normed);
+        self.attention.forward(engine, normed, place, added, attention)?;
+        engine.ops.add(x, added);
+        self.ffn_norm.apply(engine, x, normed);
+        match &self.ffn {
+            FeedForward::Dense(weights) => {
+                let group = gated::Group { gated: weights, input: 0, rows: place.rotations.len() };
+                gated::forward(engine, &[group], &[normed], added, gated)?;
+            }
+            FeedForward::Experts(mixture) => {
+                mixture.forward(engine, normed, place.layer, added, experts, gated)?
+            }
+        }
+        engine.ops.add(x, added);
+        Ok(())
+    }
+}
+
+/// The first `len` values of `buffer`, which grows when it must. What they hold is left over from before.
+pub(crate) fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+    &mut buffer[..len]
+}

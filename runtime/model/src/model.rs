@@ -1,0 +1,206 @@
+//! A loaded model: immutable, shared by its sessions.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use craftsman_golden::float::{RopeScaling, RopeTable};
+use craftsman_isa::HardwareCaps;
+use craftsman_kernelgen::float::{FloatOps, PackedDense};
+use craftsman_kernelgen::{KernelCompiler, KernelReport};
+
+use crate::architecture::Architecture;
+use crate::config::ModelConfig;
+use crate::container::Checkpoint;
+use crate::layer::{Block, Engine, Linear, Norm};
+use crate::load::Loader;
+use crate::session::Session;
+use crate::threads::Threads;
+use crate::{ErrorKind, ModelError};
+
+/// How to load a model.
+#[derive(Clone, Default)]
+pub struct LoadOptions<'a> {
+    /// Threads that share the work; the physical cores that this process may use by default.
+    pub threads: Option<NonZeroUsize>,
+    /// The processor to make kernels for; by default this one, under the ceiling of `CRAFTSMAN_MAX_ISA`.
+    pub caps: Option<HardwareCaps>,
+    /// Positions a session may hold, if fewer than the model was made for.
+    pub context: Option<usize>,
+    /// Called after every block that was loaded, from any thread.
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+}
+
+/// How far loading has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Blocks that are loaded.
+    pub done: usize,
+    /// Blocks of the model.
+    pub total: usize,
+}
+
+/// A model whose weights are packed and whose kernels are verified. Nothing in it changes any more.
+#[derive(Debug)]
+pub struct Model {
+    config: ModelConfig,
+    context: usize,
+    caps: HardwareCaps,
+    pub(crate) ops: FloatOps,
+    pub(crate) threads: Threads,
+    compiler: KernelCompiler,
+    pub(crate) embedding: Arc<PackedDense>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) norm: Norm,
+    pub(crate) head: Linear,
+    pub(crate) rope: RopeTable,
+    load_time: Duration,
+}
+
+impl Model {
+    /// Reads `checkpoint`, packs its weights, and emits, verifies and selects the kernels for its shapes.
+    pub fn load(checkpoint: &Checkpoint, options: &LoadOptions<'_>) -> Result<Arc<Self>, ModelError> {
+        let start = Instant::now();
+        let row = Architecture::find(checkpoint.architecture()).map_err(|e| e.in_file(checkpoint.path()))?;
+        let config = ModelConfig::read(checkpoint, row)?;
+        let caps = caps(options)?;
+        let threads = Threads::new(options.threads.unwrap_or_else(|| default_threads(&caps)))?;
+        let compiler = KernelCompiler::new(caps.clone());
+        let loader = Loader::new(checkpoint, row, &config, &compiler);
+
+        let embedding = Arc::new(loader.dense("token_embd.weight", [config.vocab, config.hidden])?);
+        let head = if checkpoint.has("output.weight") {
+            Arc::new(loader.dense("output.weight", [config.vocab, config.hidden])?)
+        } else {
+            Arc::clone(&embedding)
+        };
+        let norm = loader.norm("output_norm.weight", config.hidden)?;
+        let blocks = load_blocks(&loader, &threads, options)?;
+        let divisors = loader.rope_divisors()?.map(RopeScaling::Divisors);
+        let scaling = divisors.as_ref().unwrap_or(&config.rope.scaling);
+        let rope = RopeTable::new(config.rope.dims, config.rope.theta, scaling);
+        loader.check_all_read()?;
+
+        let model = Self {
+            context: options.context.unwrap_or(config.context).clamp(1, config.context),
+            ops: FloatOps::for_caps(&caps),
+            head: Linear::Dense(head),
+            load_time: start.elapsed(),
+            caps,
+            threads,
+            embedding,
+            blocks,
+            norm,
+            rope,
+            compiler,
+            config,
+        };
+        model.report(checkpoint);
+        Ok(Arc::new(model))
+    }
+
+    fn report(&self, checkpoint: &Checkpoint) {
+        tracing::info!(
+            name: "ModelLoaded",
+            path = %checkpoint.path().display(),
+            architecture = self.config.architecture,
+            layers = self.config.layers,
+            weight_bytes = self.weight_bytes(),
+            threads = self.threads.count(),
+            tier = %self.caps.tier(),
+            seconds = self.load_time.as_secs_f64(),
+        );
+    }
+
+    /// A new session: an empty context over these weights.
+    pub fn session(self: &Arc<Self>) -> Session {
+        Session::new(Arc::clone(self))
+    }
+
+    /// Sizes and constants.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Positions that a session may hold.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// The processor that the kernels were made for.
+    pub fn caps(&self) -> &HardwareCaps {
+        &self.caps
+    }
+
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.threads.count()
+    }
+
+    /// The kernels that were selected.
+    pub fn kernels(&self) -> Vec<KernelReport> {
+        self.compiler.selected()
+    }
+
+    /// How long loading took.
+    pub fn load_time(&self) -> Duration {
+        self.load_time
+    }
+
+    /// Bytes of packed weights in memory; a head that is the embedding counts once.
+    pub fn weight_bytes(&self) -> usize {
+        let head = if matches!(&self.head, Linear::Dense(head) if Arc::ptr_eq(head, &self.embedding)) {
+            0
+        } else {
+            self.head.bytes()
+        };
+        self.embedding.bytes() + head + self.blocks.iter().map(Block::bytes).sum::<usize>()
+    }
+
+    pub(crate) fn engine(&self) -> Engine<'_> {
+        Engine { ops: &self.ops, threads: &self.threads }
+    }
+}
+
+fn caps(options: &LoadOptions<'_>) -> Result<HardwareCaps, ModelError> {
+    match &options.caps {
+        Some(caps) => Ok(caps.clone()),
+        None => HardwareCaps::from_env().map_err(|source| {
+            let remedy = "correct the environment variable CRAFTSMAN_MAX_ISA, or unset it";
+            ModelError::new(ErrorKind::Input, source.to_string(), remedy).because(source)
+        }),
+    }
+}
+
+fn default_threads(caps: &HardwareCaps) -> NonZeroUsize {
+    let allowed = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    NonZeroUsize::new(caps.physical_cores as usize).map_or(allowed, |cores| cores.min(allowed))
+}
+
+/// Loads blocks on all threads.
+fn load_blocks(
+    loader: &Loader<'_>,
+    threads: &Threads,
+    options: &LoadOptions<'_>,
+) -> Result<Vec<Block>, ModelError> {
+    let total = loader.config.layers;
+    // A hostile count of blocks must cost nothing: room is made only for as many as the tensors could make up.
+    let tensors = loader.checkpoint.tensors().count();
+    if total > tensors {
+        let problem = format!("{total} blocks, but only {tensors} tensors");
+        let key = loader.checkpoint.metadata().arch_key("block_count");
+        return Err(ModelError::shape(problem).in_file(loader.checkpoint.path()).key(&key));
+    }
+    let done = AtomicUsize::new(0);
+    let mut slots: Vec<Option<Result<Block, ModelError>>> = Vec::new();
+    slots.resize_with(total, || None);
+    threads.run(slots.iter_mut().enumerate().collect(), |(layer, slot)| {
+        *slot = Some(loader.block(layer));
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(progress) = options.progress {
+            progress(Progress { done, total });
+        }
+    });
+    slots.into_iter().flatten().collect()
+}
