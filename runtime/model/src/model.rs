@@ -158,6 +158,13 @@ impl Model {
         self.embedding.bytes() + head + self.blocks.iter().map(Block::bytes).sum::<usize>()
     }
 
+    /// Bytes of packed weights that decoding one token reads: all but the experts it does not use, and of the embedding
+    /// one row.
+    pub fn weight_bytes_per_token(&self) -> usize {
+        let row = self.embedding.bytes() / self.config.vocab;
+        row + self.head.bytes() + self.blocks.iter().map(Block::bytes_per_token).sum::<usize>()
+    }
+
     pub(crate) fn engine(&self) -> Engine<'_> {
         Engine { ops: &self.ops, threads: &self.threads }
     }

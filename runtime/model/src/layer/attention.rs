@@ -47,6 +47,11 @@ struct Share<'a> {
 }
 
 impl Attention {
+    /// Bytes of packed weights.
+    pub(crate) fn bytes(&self) -> usize {
+        [&self.q, &self.k, &self.v, &self.o].into_iter().map(Linear::bytes).sum()
+    }
+
     /// Appends the keys and values of `x`, `[tokens, hidden]`, to the cache, and writes what attention answers to `out`,
     /// `[tokens, hidden]`.
     pub(crate) fn forward(

@@ -50,6 +50,11 @@ impl Experts {
         self.router.bytes() + self.experts.iter().map(Gated::bytes).sum::<usize>()
     }
 
+    /// Bytes of packed weights that one token reads: the router and the experts it uses, which are all of one size.
+    pub(crate) fn bytes_per_token(&self) -> usize {
+        self.router.bytes() + self.experts.iter().take(self.config.used).map(Gated::bytes).sum::<usize>()
+    }
+
     /// Writes the mixture for `x`, `[tokens, hidden]`, to `out`, `[tokens, hidden]`.
     pub(crate) fn forward(
         &self,

@@ -90,8 +90,16 @@ impl Block {
             FeedForward::Dense(gated) => gated.bytes(),
             FeedForward::Experts(experts) => experts.bytes(),
         };
-        let Attention { q, k, v, o, .. } = &self.attention;
-        ffn + [q, k, v, o].into_iter().map(Linear::bytes).sum::<usize>()
+        self.attention.bytes() + ffn
+    }
+
+    /// Bytes of packed weights that one token reads.
+    pub(crate) fn bytes_per_token(&self) -> usize {
+        let ffn = match &self.ffn {
+            FeedForward::Dense(gated) => gated.bytes(),
+            FeedForward::Experts(experts) => experts.bytes_per_token(),
+        };
+        self.attention.bytes() + ffn
     }
 
     /// Adds the block's two parts to `x`, `[tokens, hidden]`.
