@@ -59,7 +59,7 @@ impl Backend for Avx512Vnni {
     }
 
     fn registers(&self) -> usize {
-        ISA.width.registers() as usize - 1
+        ISA.registers() as usize
     }
 
     fn compile(&self, _: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError> {

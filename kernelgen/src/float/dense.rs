@@ -168,17 +168,15 @@ fn copy_lane<T: Copy>(columns: &[Column<T>], lane: usize, out: &mut [f32], widen
     }
 }
 
-/// Turns rows of `cols` numbers into columns of sixteen.
+/// Turns rows of `cols` numbers into columns of sixteen, reading sixteen rows side by side; rows that are missing from the last panel are
+/// zeros.
 fn pack<T: Copy + Default>(values: &[T], cols: usize) -> Vec<Column<T>> {
+    let missing = vec![T::default(); cols];
     let mut columns = Vec::with_capacity((values.len() / cols).div_ceil(PANEL_ROWS) * cols);
     for panel in values.chunks(PANEL_ROWS * cols) {
-        let start = columns.len();
-        columns.resize(start + cols, Column([T::default(); PANEL_ROWS]));
-        for (lane, row) in panel.chunks(cols).enumerate() {
-            for (column, value) in columns[start..].iter_mut().zip(row) {
-                column.0[lane] = *value;
-            }
-        }
+        let rows: [&[T]; PANEL_ROWS] =
+            std::array::from_fn(|lane| panel.get(lane * cols..(lane + 1) * cols).unwrap_or(&missing));
+        columns.extend((0..cols).map(|col| Column(rows.map(|row| row[col]))));
     }
     columns
 }

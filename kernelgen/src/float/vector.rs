@@ -51,8 +51,31 @@ pub(super) trait Vector: Copy {
     fn prefetch<T>(self, _at: &T, _ahead: usize) {}
 }
 
-/// The architecture's baseline, by what the compiler makes of plain arrays. Where that has no fused multiply-add the compiler calls
-/// the correctly rounded software version.
+/// Whether the baseline has a fused multiply-add.
+const BASELINE_FUSES: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+
+/// `a.mul_add(b, c)`, in a form that becomes vectors where the baseline has no such instruction: there `mul_add` itself is a call of
+/// the software version, some ten times slower.
+///
+/// In `f64` the product is exact and the sum has one rounding. That sum is then rounded to odd instead of to nearest (towards zero,
+/// and the last bit set if anything was lost), which makes the second rounding, to `f32`, the right one (Boldo and Melquiond, "Emulation
+/// of a FMA and correctly rounded sums", 2008). What was lost is Knuth's two-sum.
+#[inline(always)]
+fn fused(a: f32, b: f32, c: f32) -> f32 {
+    if BASELINE_FUSES {
+        return a.mul_add(b, c);
+    }
+    let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
+    let sum = product + c;
+    let of_c = sum - product;
+    let lost = (product - (sum - of_c)) + (c - of_c);
+    // False for NaN, which comes of infinities.
+    let inexact = u64::from(lost.abs() > 0.0);
+    let rounded_up = (lost.to_bits() ^ sum.to_bits()) >> 63 & inexact;
+    f64::from_bits((sum.to_bits() - rounded_up) | inexact) as f32
+}
+
+/// The architecture's baseline, by what the compiler makes of plain arrays.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -103,8 +126,54 @@ impl Vector for Portable {
     #[inline(always)]
     fn mul_add(self, a: [f32; 16], b: [f32; 16], mut c: [f32; 16]) -> [f32; 16] {
         for i in 0..16 {
-            c[i] = a[i].mul_add(b[i], c[i]);
+            c[i] = fused(a[i], b[i], c[i]);
         }
         c
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn same(a: f32, b: f32, c: f32) -> bool {
+        let (fast, exact) = (fused(a, b, c), a.mul_add(b, c));
+        fast.to_bits() == exact.to_bits() || fast.is_nan() && exact.is_nan()
+    }
+
+    #[test]
+    fn the_software_fma_is_right_for_all_kinds_of_numbers() {
+        let e = f32::EPSILON;
+        let kinds = [0.0, 1.0, 1.0 + e, 1.0 - e / 2.0, 1.5, 3.0, 1e-30, 1e30, f32::MAX, f32::MIN_POSITIVE];
+        let more =
+            [f32::from_bits(1), f32::from_bits(0x7f_ffff), e, e / 2.0, 16_777_215.0, f32::INFINITY, f32::NAN];
+        let all: Vec<f32> = kinds.iter().chain(&more).flat_map(|&x| [x, -x]).collect();
+        for &a in &all {
+            for &b in &all {
+                for &c in &all {
+                    assert!(same(a, b, c), "{a:e} * {b:e} + {c:e}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn the_software_fma_is_right_for_any_bits(a: u32, b: u32, c: u32) {
+            let [a, b, c] = [a, b, c].map(f32::from_bits);
+            prop_assert!(same(a, b, c), "{:e} * {:e} + {:e}", a, b, c);
+        }
+
+        #[test]
+        fn the_software_fma_is_right_near_cancellation(a in 1.0_f32..2.0, b in 1.0_f32..2.0, ulps in -3_i32..3, shift in 0_i32..60) {
+            let c = f32::from_bits((-(a * b)).to_bits().wrapping_add_signed(ulps));
+            prop_assert!(same(a, b, c));
+            // A product far below the sum, where only the sticky bit decides.
+            prop_assert!(same(a, b * 2.0_f32.powi(-shift), c));
+            prop_assert!(same(a * 2.0_f32.powi(-70), b * 2.0_f32.powi(-60), c * 2.0_f32.powi(-130 - shift / 4)));
+        }
     }
 }

@@ -59,7 +59,7 @@ pub(super) const TABLE: &[Row] = &[
     (&[M::Vpcmpud], |core, i| compare_by(core, i, 4, |a| a)),
     (&[M::Vpcmpuq], |core, i| compare_by(core, i, 8, |a| a)),
     (&[M::Vcmpps, M::Cmpps], |core, i| {
-        let predicate = i.immediate8().into();
+        let predicate = u64::from(i.immediate8()) & if is_legacy(i) { 7 } else { 31 };
         compare(core, i, 4, |a, b| float::compare(a, b, predicate))
     }),
     (&[M::Vptestmb], |core, i| compare(core, i, 1, |a, b| a & b != 0)),

@@ -277,7 +277,9 @@ fn leave(core: &mut Core, _: &Instruction) -> Done {
 fn target(core: &Core, instruction: &Instruction) -> Result<u64, FaultKind> {
     match instruction.op_kind(0) {
         OpKind::NearBranch64 => Ok(instruction.near_branch_target()),
-        OpKind::Register | OpKind::Memory => core.integer(instruction, 0),
+        OpKind::Register | OpKind::Memory if Core::operand_size(instruction, 0) == 8 => {
+            core.integer(instruction, 0)
+        }
         _ => Err(FaultKind::Unsupported),
     }
 }

@@ -1,8 +1,8 @@
 //! The emitter of every x86 tier beyond 128 bits: walks a [`VectorIsa`] row and assembles with iced-x86.
 //!
 //! Register use (System V, leaf, nothing saved): `rdi` holds the arguments throughout, `rax` is the innermost counter
-//! and the way constants come in, the other caller-saved registers hold pointers. The last vector register is kept
-//! for what one word of the vocabulary needs inside itself.
+//! and the way constants come in, the other caller-saved registers hold pointers. On 256-bit tiers the last vector
+//! register is kept for what one word of the vocabulary needs inside itself.
 
 use iced_x86::{
     BlockEncoder, BlockEncoderOptions, Code as Op, Instruction, InstructionBlock, MemoryOperand, Register,
@@ -57,7 +57,7 @@ impl Assembler {
     }
 
     fn new(isa: &'static VectorIsa) -> Self {
-        let free = (0..isa.width.registers() - 1).rev().collect();
+        let free = (0..isa.registers()).rev().collect();
         Self {
             isa,
             code: Vec::with_capacity(1024),
@@ -107,7 +107,7 @@ impl Assembler {
         self.isa.width.register(vector.0)
     }
 
-    /// The register that is never handed out.
+    /// The register that 256-bit tiers never hand out.
     fn spare(&self) -> Register {
         self.isa.width.register(self.isa.width.registers() - 1)
     }
@@ -290,7 +290,7 @@ impl Emitter for Assembler {
     }
 
     fn splat(&mut self, to: Vector, pattern: u32) {
-        let low = Register::XMM0 + (self.isa.width.registers() - 1);
+        let low = Register::XMM0 + to.0;
         self.push(Instruction::with2(Op::Mov_r32_imm32, Register::EAX, pattern));
         self.push(Instruction::with2(self.isa.from_general, low, Register::EAX));
         let to = self.reg(to);

@@ -87,3 +87,13 @@ pub struct VectorIsa {
     /// Fused `a = b * c + a`.
     pub fused_add: Code,
 }
+
+impl VectorIsa {
+    /// Vector registers that a family may have: on 256-bit tiers the assembler keeps one for itself.
+    pub fn registers(&self) -> u32 {
+        match self.width {
+            Width::Ymm => self.width.registers() - 1,
+            Width::Zmm => self.width.registers(),
+        }
+    }
+}

@@ -206,7 +206,7 @@ impl Form {
         if is_memory(kind) && (self.memory || kind == Kind::mem) {
             instruction.set_op_kind(operand, OpKind::Memory);
             instruction.set_memory_base(Register::R10);
-            instruction.set_memory_displ_size(4);
+            instruction.set_memory_displ_size(8);
             instruction.set_memory_displacement64(MEMORY as u64);
             return Some(true);
         }
@@ -284,14 +284,26 @@ fn has_immediate(code: Code) -> bool {
     kinds.any(|kind| immediate_kind(kind).is_some_and(|_| kind != Kind::imm8_const_1))
 }
 
-/// Every code of 64-bit mode that the tables have and a straight line can hold.
+/// What a straight line cannot hold, or (LEA) would show where the state lies.
+const ELSEWHERE: [Mnemonic; 7] = [
+    Mnemonic::Push,
+    Mnemonic::Pop,
+    Mnemonic::Leave,
+    Mnemonic::Ret,
+    Mnemonic::Call,
+    Mnemonic::Jmp,
+    Mnemonic::Lea,
+];
+
+/// Forms that the simulator refuses: products of 8 and 16 bits into ax and dx:ax.
+const REFUSED: [Code; 4] = [Code::Mul_rm8, Code::Imul_rm8, Code::Mul_rm16, Code::Imul_rm16];
+
+/// Every code of 64-bit mode that the tables have.
 fn codes() -> Vec<Code> {
     let known = operation::mnemonics();
-    const STACK_AND_BRANCHES: [Mnemonic; 5] =
-        [Mnemonic::Push, Mnemonic::Pop, Mnemonic::Leave, Mnemonic::Ret, Mnemonic::Call];
     Code::values()
         .filter(|code| known.contains(&code.mnemonic()) && code.op_code().mode64())
-        .filter(|code| !STACK_AND_BRANCHES.contains(&code.mnemonic()))
+        .filter(|code| !ELSEWHERE.contains(&code.mnemonic()) && !REFUSED.contains(code))
         .collect()
 }
 

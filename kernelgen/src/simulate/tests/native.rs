@@ -72,19 +72,20 @@ impl Pair {
             tokens_left: 0,
             blocks_left: 0,
         };
-        // SAFETY: `native_forms` has checked that the processor has what `PRESENT` names, and a snippet with one such
-        // instruction reads and writes the 2048 bytes of the aligned state behind `scratch` and no other memory.
+        // SAFETY: `native_forms` has checked that the processor has what `PRESENT` names. `difference` has let the
+        // simulator run the same snippet on the same state, and it returned as the calling convention asks and touched
+        // nothing but the 2048 bytes behind `scratch`.
         unsafe { self.native.call(&mut arguments) };
         state
     }
 
     /// The places where processor and simulator differ, if they do.
     fn difference(&self, state: &State) -> Option<String> {
-        let expected = self.run_native(state);
         let simulated = match simulate(&self.code, state) {
             Ok(simulated) => simulated,
             Err(fault) => return Some(format!("{}: {fault}", self.name)),
         };
+        let expected = self.run_native(state);
         let differs = |&at: &usize| expected.0[at] != simulated.0[at] && !self.undefined.contains(&at);
         let first = (0..SIZE).find(differs)?;
         let at = first & !7;

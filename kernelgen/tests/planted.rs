@@ -1,0 +1,86 @@
+//! A wrong instruction in an emitted kernel is caught, logged with a command that reproduces it, and the next
+//! candidate runs.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use craftsman_golden::gemm::ternary_gemm;
+use craftsman_golden::{Scales, TernaryMatrix};
+use craftsman_isa::HardwareCaps;
+use craftsman_kernelgen::{
+    Activations, Code, KernelCompiler, KernelConfig, KernelError, KernelKey, OutputMatrix, candidates,
+};
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Replaces the immediate of the first constant that the code loads: a mask that keeps other bits. x86-64 code loads
+/// constants with `mov eax, imm32`; where Cranelift put the masks in memory, the mask's bytes themselves are found.
+fn plant(code: &mut Code) {
+    let mask = [0x0C_u8; 4];
+    let place = code.bytes.windows(4).position(|window| window == mask);
+    let place = place.expect("every variant that ran has the mask 0C");
+    code.bytes[place..place + 4].copy_from_slice(&[0x04; 4]);
+}
+
+fn weights() -> TernaryMatrix {
+    let trits = (0..200 * 90).map(|i| (i * 7 % 3) as i8 - 1).collect();
+    TernaryMatrix::new(200, 90, trits, Scales::Tensor(0.25)).unwrap()
+}
+
+#[test]
+fn a_wrong_kernel_is_caught_logged_and_replaced() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let caps = HardwareCaps::detect();
+    let key: KernelKey = "200x90-decode-tensor-a8".parse().unwrap();
+    let first = candidates(&caps, &key)[0];
+    let filter = move |config: &KernelConfig, code: &mut Code| {
+        if *config == first {
+            plant(code);
+        }
+    };
+
+    let w = weights();
+    let compiler = KernelCompiler::with_filter(caps, Box::new(filter));
+    let linear = tracing::subscriber::with_default(subscriber, || compiler.linear(&w)).unwrap();
+
+    assert_ne!(*linear.decode_kernel().config(), first, "the wrong kernel must not run");
+    let q: Vec<i8> = (0..90).map(|i| (i * 5 % 251) as i8).collect();
+    let mut y = [0.0; 200];
+    let x = Activations::from_quantized(&q, &[3.0], 90, linear.scales());
+    linear.run(&x, &mut OutputMatrix::new(&mut y, 1, 200).whole());
+    assert_eq!(y.as_slice(), ternary_gemm(&w, &q, &[3.0]), "the next candidate is right");
+    let command = format!("kernelgen verify {key} --config {first} --seed");
+    assert!(log.text().contains("ERROR") && log.text().contains(&command), "{}", log.text());
+}
+
+#[test]
+fn when_every_kernel_is_wrong_none_runs() {
+    let spoil = |_: &KernelConfig, code: &mut Code| plant(code);
+    let compiler = KernelCompiler::with_filter(HardwareCaps::detect(), Box::new(spoil));
+    let error = compiler.linear(&weights()).unwrap_err();
+    assert!(
+        matches!(error, KernelError::NoCandidate { .. }) && error.to_string().contains("report"),
+        "{error}"
+    );
+}
