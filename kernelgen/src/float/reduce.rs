@@ -91,7 +91,7 @@ pub(super) fn quantize_absmax(x: &[f32], q: &mut [i8]) -> Result<f32, NonFinite>
     if !largest.is_finite() {
         NonFinite::check(x)?;
     }
-    let a = 127.0 / largest.max(ABSMAX_FLOOR);
+    let a = 1.0 / largest.max(ABSMAX_FLOOR) * 127.0;
     for (q, x) in q.iter_mut().zip(x) {
         *q = (x * a + ROUND).to_bits() as i8;
     }
