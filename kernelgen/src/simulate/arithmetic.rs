@@ -140,12 +140,6 @@ pub(super) fn rotate_right<const B: usize>(a: u64, count: u64) -> u64 {
     rotate_left::<B>(a, B as u64 - count % B as u64)
 }
 
-/// VPMULTISHIFTQB: byte `i` of `a` says where in `b` (as a ring) the byte begins.
-pub(super) fn multishift(a: u64, b: u64) -> u64 {
-    let byte = |index: u32| u64::from(b.rotate_right((a >> (8 * index)) as u32 & 63) as u8) << (8 * index);
-    (0..8).map(byte).fold(0, or)
-}
-
 /// VPSADBW in one lane of 64 bits.
 pub(super) fn absolute_differences(a: u64, b: u64) -> u64 {
     let difference = |(a, b): (u8, u8)| u64::from(a.abs_diff(b));

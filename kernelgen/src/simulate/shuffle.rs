@@ -24,6 +24,15 @@ pub(super) fn bytes(inputs: &Inputs) -> Bytes {
     })
 }
 
+/// VPMULTISHIFTQB: each byte of `a` says at which bit of the quadword of `b`, as a ring, its result begins. It is
+/// here and not with the lanes because its mask counts bytes.
+pub(super) fn multishift(inputs: &Inputs) -> Bytes {
+    build(1, inputs.width, |index| {
+        let start = u32::from(inputs.a[index] & 63);
+        lane(&inputs.b, 8, index / 8).rotate_right(start)
+    })
+}
+
 pub(super) fn dwords(inputs: &Inputs) -> Bytes {
     build(4, inputs.width, |index| lane(&inputs.a, 4, index / 4 * 4 + pair(inputs.immediate, index % 4)))
 }

@@ -258,7 +258,10 @@ pub(super) const TABLE: &[Row] = &[
     all(2, Binary(int::shift_right_signed::<16>), &[M::Vpsravw]),
     all(4, Binary(int::shift_right_signed::<32>), &[M::Vpsravd]),
     all(8, Binary(int::shift_right_signed::<64>), &[M::Vpsravq]),
-    all(8, Binary(int::multishift), &[M::Vpmultishiftqb]),
+    all(4, Binary(int::rotate_left::<32>), &[M::Vprolvd]),
+    all(8, Binary(int::rotate_left::<64>), &[M::Vprolvq]),
+    all(4, Binary(int::rotate_right::<32>), &[M::Vprorvd]),
+    all(8, Binary(int::rotate_right::<64>), &[M::Vprorvq]),
 
     all(2, Widen(1, extend::<8>), &[M::Vpmovsxbw, M::Pmovsxbw]),
     all(4, Widen(1, extend::<8>), &[M::Vpmovsxbd, M::Pmovsxbd]),

@@ -68,6 +68,7 @@ impl Row {
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = &[
     two(1, shuffle::bytes, &[M::Vpshufb, M::Pshufb]),
+    two(1, shuffle::multishift, &[M::Vpmultishiftqb]),
     one(4, shuffle::dwords, &[M::Vpshufd, M::Pshufd]),
     one(2, shuffle::low_words, &[M::Vpshuflw, M::Pshuflw]),
     one(2, shuffle::high_words, &[M::Vpshufhw, M::Pshufhw]),

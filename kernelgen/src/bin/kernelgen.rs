@@ -1,2 +1,0 @@
-//! The `kernelgen` command.
-fn main() {}

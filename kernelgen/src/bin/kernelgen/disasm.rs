@@ -1,0 +1,53 @@
+//! `kernelgen disasm`
+
+use clap::Args;
+use craftsman_kernelgen::{KernelConfig, KernelKey, candidates, emit, listing};
+use serde::Serialize;
+
+use crate::machine::Machine;
+use crate::{Failure, print, print_json};
+
+/// Disassemble a kernel, with the labels of its source.
+#[derive(Debug, Args)]
+pub struct Disasm {
+    /// What is computed, as in 2560x6912-decode-tensor-a8
+    key: KernelKey,
+    /// How, as in avx2-i2s.masked-2x1u15p2048; without it, the best guess
+    #[arg(long)]
+    config: Option<KernelConfig>,
+    #[command(flatten)]
+    machine: Machine,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    key: KernelKey,
+    config: KernelConfig,
+    bytes: usize,
+    listing: String,
+}
+
+impl Disasm {
+    pub fn run(&self) -> Result<(), Failure> {
+        let caps = self.machine.caps()?;
+        let config = self.config.or_else(|| candidates(&caps, &self.key).first().copied());
+        let config = config.ok_or_else(|| Failure::Kernel("no candidate for this key".to_owned()))?;
+        let code = emit(&self.key, &config, &caps).map_err(|error| Failure::Kernel(error.to_string()))?;
+        let listing =
+            Listing { key: self.key, config, bytes: code.bytes.len(), listing: listing(&code, caps.arch) };
+        if self.json {
+            return print_json(&listing);
+        }
+        print(&format!(
+            "; {} by {}, {} bytes\n{}",
+            self.key,
+            config,
+            listing.bytes,
+            listing.listing.trim_end()
+        ));
+        Ok(())
+    }
+}
