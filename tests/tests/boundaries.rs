@@ -17,6 +17,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("kernelgen/src/output", "threads that fill disjoint columns of one matrix"),
     ("kernelgen/src/float/", "vector intrinsics behind a checked feature"),
     ("runtime/model/src/container/mapping", "memory-mapped files"),
+    ("runtime/model/tests/containers_hostile", "an allocator that counts"),
 ];
 
 /// Lines of code of `source` that hold an unsafe block, function, impl, trait or extern block.

@@ -6,6 +6,8 @@ mod cache;
 mod config;
 pub mod container;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod generate;
 mod layer;
 mod load;

@@ -11,6 +11,8 @@ mod metadata;
 mod types;
 mod value;
 
+pub(crate) use huggingface::fuzz;
+
 pub use checkpoint::{Checkpoint, ContainerKind};
 pub use decode::Matrix;
 pub use gguf::{Gguf, GgufTensor, GgufWriter, TensorData};

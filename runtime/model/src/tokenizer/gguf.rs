@@ -6,19 +6,18 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use super::pieces::{Pieces, Spelling};
 use super::split::SplitKind;
 use super::{SpecialIds, Tokenizer};
-use crate::container::{ElementType, Metadata};
+use crate::container::{Array, ElementType, Metadata, Value};
 use crate::{ErrorKind, ModelError};
 
-/// More tokens than any vocabulary has (Gemma's 262,144 is the largest), so that a hostile file cannot ask for
-/// tables many times its size.
-const MOST_TOKENS: usize = 1 << 19;
-/// More merges than any vocabulary has (llama 3 has 280,147).
+/// As many tokens as the largest vocabularies have, and more merges than any (446,189 in gpt-oss): they bound the maps
+/// of a hostile file, about 300 bytes a token and 80 a merge, to some 100 MB.
+const MOST_TOKENS: usize = 1 << 18;
 const MOST_MERGES: usize = 1 << 19;
 
 /// Numbers of `tokenizer.ggml.token_type` that matter here.
-const UNKNOWN: i128 = 2;
-const CONTROL: i128 = 3;
-const USER_DEFINED: i128 = 4;
+const UNKNOWN: u8 = 2;
+const CONTROL: u8 = 3;
+const USER_DEFINED: u8 = 4;
 
 pub fn load(metadata: &Metadata) -> Result<Tokenizer, ModelError> {
     let family = metadata.str("tokenizer.ggml.model")?;
@@ -68,9 +67,9 @@ struct Vocabulary {
 impl Vocabulary {
     fn read(metadata: &Metadata) -> Result<Self, ModelError> {
         let tokens = strings(metadata, "tokenizer.ggml.tokens", MOST_TOKENS)?;
-        let types = types(metadata, tokens.len())?;
+        let kinds = kinds(metadata, tokens.len())?;
         let (mut ids, mut added, mut pieces) = (Vocab::default(), Vec::new(), Pieces::default());
-        for (id, (&text, kind)) in tokens.iter().zip(types).enumerate() {
+        for (id, (text, kind)) in tokens.strings().zip(kinds).enumerate() {
             if ids.insert(text.to_owned(), id as u32).is_some() {
                 let problem = format!("token {id} repeats the text of an earlier one");
                 return Err(metadata.place(ModelError::corrupt(problem)).key("tokenizer.ggml.tokens"));
@@ -86,7 +85,7 @@ impl Vocabulary {
     }
 }
 
-fn spelling(kind: i128) -> Spelling {
+fn spelling(kind: u8) -> Spelling {
     match kind {
         UNKNOWN | CONTROL => Spelling::Control,
         USER_DEFINED => Spelling::Literal,
@@ -95,7 +94,7 @@ fn spelling(kind: i128) -> Spelling {
 }
 
 /// A required array of at most `most` strings.
-fn strings<'a>(metadata: &'a Metadata, key: &str, most: usize) -> Result<Vec<&'a str>, ModelError> {
+fn strings<'a>(metadata: &'a Metadata, key: &str, most: usize) -> Result<&'a Array, ModelError> {
     let array = metadata.array(key)?;
     let wrong = |problem: String| metadata.place(ModelError::corrupt(problem)).key(key);
     if array.element() != ElementType::Str {
@@ -104,26 +103,28 @@ fn strings<'a>(metadata: &'a Metadata, key: &str, most: usize) -> Result<Vec<&'a
     if array.len() > most {
         return Err(wrong(format!("holds {} strings, more than the {most} that are allowed", array.len())));
     }
-    Ok(array.strings().collect())
+    Ok(array)
 }
 
-/// The kind of each of `count` tokens; all are normal where the file does not say.
-fn types(metadata: &Metadata, count: usize) -> Result<Vec<i128>, ModelError> {
+/// The kind of each of `count` tokens; all are normal (1) where the file does not say.
+fn kinds(metadata: &Metadata, count: usize) -> Result<Vec<u8>, ModelError> {
     let key = "tokenizer.ggml.token_type";
     let Some(array) = metadata.get_array(key)? else { return Ok(vec![1; count]) };
-    let types: Vec<i128> = array.scalars().take(count + 1).filter_map(|value| value.as_integer()).collect();
-    if types.len() != count || array.len() != count {
-        let problem = format!("{} token types for {count} tokens", array.len());
+    let number = |value: Value| value.as_integer().and_then(|kind| u8::try_from(kind).ok());
+    let kinds: Vec<u8> = array.scalars().take(count).filter_map(number).collect();
+    if kinds.len() != count || array.len() != count {
+        let problem =
+            format!("{} token types, of which {} are valid, for {count} tokens", array.len(), kinds.len());
         return Err(metadata.place(ModelError::corrupt(problem)).key(key));
     }
-    Ok(types)
+    Ok(kinds)
 }
 
 /// The merges as pairs, each of which gives a token of the vocabulary.
 fn merges(metadata: &Metadata, ids: &Vocab) -> Result<Vec<(String, String)>, ModelError> {
     let key = "tokenizer.ggml.merges";
     let mut merged = String::new();
-    let pairs = strings(metadata, key, MOST_MERGES)?.into_iter().enumerate().map(|(rank, text)| {
+    let pairs = strings(metadata, key, MOST_MERGES)?.strings().enumerate().map(|(rank, text)| {
         // The first part is never empty, and may itself start with a space.
         let split = text.char_indices().skip(1).find(|(_, character)| *character == ' ');
         let pair = split.map(|(at, _)| (&text[..at], &text[at + 1..]));

@@ -144,7 +144,7 @@ fn version(cursor: &mut Cursor<'_>) -> Result<u32, ModelError> {
     match version {
         2 | VERSION => Ok(version),
         1 => refused("is of GGUF version 1".to_owned(), "convert the model again with a current converter"),
-        _ if version.swap_bytes() <= VERSION => refused(
+        _ if (1..=VERSION).contains(&version.swap_bytes()) => refused(
             "is big-endian".to_owned(),
             "convert it with gguf_convert_endian.py or fetch the little-endian file",
         ),

@@ -19,6 +19,19 @@ use crate::ModelError;
 use config::{Config, Packing};
 use shard::Entry;
 
+/// Ways into the folder's files for [`crate::fuzz`].
+pub mod fuzz {
+    use super::{Bytes, Config, ModelError, Path, index_files, shard};
+
+    pub fn safetensors(data: &[u8]) -> Result<(), ModelError> {
+        shard::parse(Bytes::from(data.to_vec())).map(drop)
+    }
+
+    pub fn config(data: &[u8]) -> Result<(), ModelError> {
+        index_files(data).map(drop).or_else(|_| Config::parse(Path::new("config.json"), data).map(drop))
+    }
+}
+
 /// The type name of packed BitNet weights in listings.
 const PACKED: &str = "BITNET_HF";
 

@@ -1,0 +1,4 @@
+//! A GGUF file: header, tensors and tokenizer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drop(craftsman_model::fuzz::gguf(data)));

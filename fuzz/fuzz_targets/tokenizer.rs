@@ -1,0 +1,4 @@
+//! `tokenizer.json`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drop(craftsman_model::fuzz::tokenizer(data)));
