@@ -37,4 +37,4 @@ pub use memory::ExecutableMemory;
 pub use output::{OutputColumns, OutputMatrix};
 pub use packed::{Layout, PackedMatrix};
 pub use selector::candidates;
-pub use verify::{Mismatch, Simulated, VerifyError, verify_simulated};
+pub use verify::{KernelFault, Mismatch, Simulated, VerifyError, verify_simulated};

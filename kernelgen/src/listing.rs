@@ -1,5 +1,7 @@
 //! Emitted code as text: the processor's instructions under the labels of the family that said them.
 
+use std::fmt::Write;
+
 use craftsman_isa::Arch;
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, NasmFormatter};
 
@@ -19,13 +21,14 @@ use crate::code::Code;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn listing(code: &Code, arch: Arch) -> String {
+    // Writing to a string cannot fail.
     let mut text = String::new();
     let mut labels = code.labels.iter().peekable();
     for (offset, line) in lines(code, arch) {
         while let Some((_, name)) = labels.next_if(|(place, _)| *place <= offset) {
-            text.push_str(&format!("; {name}\n"));
+            let _ = writeln!(text, "; {name}");
         }
-        text.push_str(&format!("{offset:6x}  {line}\n"));
+        let _ = writeln!(text, "{offset:6x}  {line}");
     }
     text
 }

@@ -61,6 +61,20 @@ impl fmt::Display for Mismatch {
     }
 }
 
+/// A kernel did what code may not do.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "{config} faults on {key}: {fault}; reproduce with `kernelgen verify {key} --config {config} --simulate`"
+)]
+pub struct KernelFault {
+    /// What was to be computed.
+    pub key: KernelKey,
+    /// How the wrong kernel was built.
+    pub config: KernelConfig,
+    /// What it did.
+    pub fault: Fault,
+}
+
 /// Why a candidate did not become a kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -68,17 +82,8 @@ pub enum VerifyError {
     #[error(transparent)]
     Mismatch(Box<Mismatch>),
     /// In simulation it did what code may not do, such as reading outside its buffers.
-    #[error(
-        "{config} faults on {key}: {fault}; reproduce with `kernelgen verify {key} --config {config} --simulate`"
-    )]
-    Fault {
-        /// What was to be computed.
-        key: KernelKey,
-        /// How the wrong kernel was built.
-        config: KernelConfig,
-        /// What it did.
-        fault: Box<Fault>,
-    },
+    #[error(transparent)]
+    Fault(Box<KernelFault>),
     /// It could not be tried.
     #[error(transparent)]
     Emit(#[from] EmitError),

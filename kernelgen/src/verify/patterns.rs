@@ -26,7 +26,7 @@ fn weight_row(row: usize, k: usize, random: &mut Random) -> Vec<i8> {
         2 => 0,
         3 => 1 - 2 * (column % 2) as i8,
         4 => (random.next() % 3) as i8 - 1,
-        _ => i8::from(random.next() % 16 == 0),
+        _ => i8::from(random.next().is_multiple_of(16)),
     };
     (0..k).map(trit).collect()
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use craftsman_isa::{Arch, HardwareCaps};
 use serde::Serialize;
 
-use super::{VerifyError, check};
+use super::{KernelFault, VerifyError, check};
 use crate::activations::Activations;
 use crate::code::EmitError;
 use crate::config::KernelConfig;
@@ -46,11 +46,8 @@ pub fn verify_simulated(
     let code = emit(key, config, caps)?;
     let mut total = Simulated::default();
     check(key, config, seed, &mut |weights, x, out| {
-        call(&code.bytes, weights, x, out, &mut total).map_err(|fault| VerifyError::Fault {
-            key: *key,
-            config: *config,
-            fault: Box::new(fault),
-        })
+        call(&code.bytes, weights, x, out, &mut total)
+            .map_err(|fault| VerifyError::Fault(Box::new(KernelFault { key: *key, config: *config, fault })))
     })?;
     Ok(total)
 }
