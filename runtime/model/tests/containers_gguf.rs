@@ -53,8 +53,7 @@ fn tensor() -> impl Strategy<Value = (TensorType, Vec<usize>)> {
 }
 
 fn length(kind: TensorType, shape: &[usize]) -> usize {
-    let (k, rows) = shape.split_last().unwrap();
-    kind.bytes(rows.iter().product(), *k).unwrap().unwrap()
+    kind.bytes_of(shape).unwrap().unwrap()
 }
 
 proptest! {

@@ -62,7 +62,9 @@ fn check(text: &str) -> Result<(), TestCaseError> {
 
 #[test]
 fn chosen_texts_are_encoded_the_same() {
-    TEXTS.iter().for_each(|text| check(text).unwrap());
+    for text in TEXTS {
+        check(text).unwrap();
+    }
 }
 
 proptest! {
@@ -194,6 +196,24 @@ fn broken_vocabularies_are_refused() {
         let error = load(key, value).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains("tiny.gguf"), "{expected}: {error}");
     }
+}
+
+#[test]
+fn every_end_of_a_folder_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    std::fs::copy(fixture("arch/llama/tokenizer.json"), &path).unwrap();
+    let bare = Tokenizer::from_file(&path).unwrap();
+    assert_eq!((bare.bos(), bare.ends(), bare.add_bos()), (None, vec![], false));
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("tokenizer_config.json", r#"{"eos_token": {"content": "!"}, "bos_token": null}"#);
+    write("generation_config.json", r#"{"eos_token_id": [1, 2, 9], "bos_token_id": 0}"#);
+    let told = Tokenizer::from_file(&path).unwrap();
+    assert_eq!((told.bos(), told.eos(), told.eot(), told.ends()), (Some(0), Some(2), Some(1), vec![1, 2, 9]));
+    write("generation_config.json", "{");
+    assert!(
+        Tokenizer::from_file(&path).unwrap_err().to_string().contains("generation_config.json: not JSON")
+    );
 }
 
 #[test]

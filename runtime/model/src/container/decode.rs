@@ -58,7 +58,7 @@ pub fn dense_matrix(m: usize, k: usize, data: DenseData) -> Result<DenseMatrix, 
 
 /// The `rows * cols` numbers of a dense type: F16 and BF16 as they are, F32 and Q8_0 as f32.
 pub fn dense(kind: TensorType, bytes: &[u8], count: usize) -> Result<DenseData, ModelError> {
-    let TensorType::Format(format) = kind else { return Err(undecodable(kind)) };
+    let TensorType::Format(format) = kind else { return Err(undecodable(kind.name())) };
     if format.is_ternary() {
         return Err(never_ternary(format.name()));
     }
@@ -94,10 +94,11 @@ pub fn never_ternary(type_name: &str) -> ModelError {
     )
 }
 
-fn undecodable(kind: TensorType) -> ModelError {
+/// The error of a type that cannot be decoded.
+pub fn undecodable(type_name: &str) -> ModelError {
     ModelError::new(
         ErrorKind::Unsupported,
-        format!("is stored as {}, which cannot be decoded", kind.name()),
+        format!("is stored as {type_name}, which cannot be decoded"),
         "convert the model to TQ1_0, TQ2_0, I2_S, F16, BF16, F32 or Q8_0",
     )
 }

@@ -32,7 +32,7 @@ const fn blocks(id: u32, name: &'static str, block: usize, bytes: usize) -> List
     Listed { id, name, size: Size::Blocks { block, bytes, row_header: 0 } }
 }
 
-/// Ids and sizes of ggml.h, and of ik_llama.cpp from 134 on. Formats of golden stand before this table.
+/// Ids and sizes of `ggml.h`, and of `ik_llama.cpp` from 134 on. Formats of golden stand before this table.
 static LISTED: &[Listed] = &[
     blocks(2, "Q4_0", 32, 18),
     blocks(3, "Q4_1", 32, 20),
@@ -118,6 +118,14 @@ impl TensorType {
                 all.map(Some).ok_or_else(|| format!("a matrix of {m} x {k} is impossible"))
             }
         }
+    }
+
+    /// Bytes of a tensor of this row-major shape, which has at least one dimension; else as [`Self::bytes`].
+    pub fn bytes_of(self, shape: &[usize]) -> Result<Option<usize>, String> {
+        let impossible = || format!("a shape of {shape:?} is impossible");
+        let (&k, rows) = shape.split_last().ok_or_else(impossible)?;
+        let m = rows.iter().try_fold(1_usize, |m, size| m.checked_mul(*size)).ok_or_else(impossible)?;
+        self.bytes(m, k)
     }
 }
 

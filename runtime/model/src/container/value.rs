@@ -261,7 +261,9 @@ impl Array {
             return None;
         }
         let mut bytes = Vec::new();
-        items.iter().for_each(|item| item.write(&mut bytes));
+        for item in items {
+            item.write(&mut bytes);
+        }
         Some(Self { element, len: items.len(), bytes: bytes.into() })
     }
 

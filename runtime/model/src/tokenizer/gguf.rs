@@ -158,5 +158,11 @@ fn special_ids(metadata: &Metadata, kind: &SplitKind, count: usize) -> Result<Sp
         }
     };
     let add_bos = metadata.get_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(kind.add_bos);
-    Ok(SpecialIds { bos: id("bos")?, eos: id("eos")?, eot: id("eot")?, eom: id("eom")?, add_bos })
+    Ok(SpecialIds {
+        bos: id("bos")?,
+        eos: id("eos")?,
+        eot: id("eot")?,
+        ends: Vec::from_iter(id("eom")?),
+        add_bos,
+    })
 }

@@ -131,5 +131,5 @@ fn special_ids(tokenizer: &Tokenizer, companions: &[Json]) -> SpecialIds {
     let bos = by_name("bos").or_else(|| numbers("bos").first().copied()).or(own);
     let eos = by_name("eos").or_else(|| numbers("eos").first().copied());
     let eot = tokenizer.ids.eot.or_else(|| numbers("eos").into_iter().find(|id| Some(*id) != eos));
-    SpecialIds { bos, eos, eot, eom: None, add_bos: stated.unwrap_or(own.is_some() && own == bos) }
+    SpecialIds { bos, eos, eot, ends: numbers("eos"), add_bos: stated.unwrap_or(own.is_some() && own == bos) }
 }

@@ -46,7 +46,8 @@ struct SpecialIds {
     bos: Option<u32>,
     eos: Option<u32>,
     eot: Option<u32>,
-    eom: Option<u32>,
+    /// Other tokens at which generation ends.
+    ends: Vec<u32>,
     add_bos: bool,
 }
 
@@ -87,7 +88,7 @@ impl Tokenizer {
         let (literal, control) = (with(true), with(false));
         let turn_end = || TURN_ENDS.iter().find_map(|text| inner.token_to_id(text));
         ids.eot = ids.eot.or_else(turn_end);
-        Self { literal, control, inner, pieces, ids }
+        Self { inner, literal, control, pieces, ids }
     }
 
     /// The tokens of `text`, after the begin token if `add_bos` is set and the vocabulary has one.
@@ -174,7 +175,8 @@ impl Tokenizer {
 
     /// Every token at which generation ends, each once.
     pub fn ends(&self) -> Vec<u32> {
-        let mut ends: Vec<u32> = [self.ids.eos, self.ids.eot, self.ids.eom].into_iter().flatten().collect();
+        let mut ends = self.ids.ends.clone();
+        ends.extend([self.ids.eos, self.ids.eot].into_iter().flatten());
         ends.sort_unstable();
         ends.dedup();
         ends

@@ -93,7 +93,7 @@ impl Gguf {
         refuse_shards(&metadata)?;
         let entries = (0..tensor_count).map(|_| Entry::read(&mut cursor)).collect::<Result<Vec<_>, _>>()?;
         let data = data_start(&cursor, alignment(&metadata)?, &bytes, entries.is_empty())?;
-        let tensors = place(entries, data, &bytes)?;
+        let tensors = place(entries, &data, &bytes)?;
         let by_name = sorted(&tensors)?;
         Ok(Self { file: file.to_path_buf(), version, metadata, tensors, by_name, bytes })
     }
@@ -237,14 +237,6 @@ impl Entry {
         let offset = cursor.u64("the tensor's offset")?;
         Ok(Self { name: name.to_owned(), shape, kind, offset, at })
     }
-
-    /// Bytes of the data, unless forks disagree about them.
-    fn bytes(&self) -> Result<Option<usize>, ModelError> {
-        let (k, rows) = self.shape.split_last().unwrap_or((&0, &[]));
-        let m = rows.iter().try_fold(1_usize, |m, size| m.checked_mul(*size));
-        let m = m.ok_or_else(|| ModelError::corrupt(format!("a shape of {:?} is impossible", self.shape)))?;
-        self.kind.bytes(m, *k).map_err(ModelError::corrupt)
-    }
 }
 
 fn unknown_type(id: u32, at: u64) -> ModelError {
@@ -253,13 +245,13 @@ fn unknown_type(id: u32, at: u64) -> ModelError {
 }
 
 /// Gives every tensor its bytes: aligned, within the file, without overlap.
-fn place(entries: Vec<Entry>, data: Data, bytes: &Bytes) -> Result<Vec<GgufTensor>, ModelError> {
+fn place(entries: Vec<Entry>, data: &Data, bytes: &Bytes) -> Result<Vec<GgufTensor>, ModelError> {
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_by_key(|&at| entries[at].offset);
     let mut spans = vec![(0, 0); entries.len()];
     for (position, &at) in order.iter().enumerate() {
         let next = order.get(position + 1).map(|&next| &entries[next]);
-        spans[at] = span(&entries[at], next, &data, bytes.len())
+        spans[at] = span(&entries[at], next, data, bytes.len())
             .map_err(|error| error.tensor(&entries[at].name).at(entries[at].at))?;
     }
     let tensors = entries.into_iter().zip(spans).map(|(entry, (start, len))| {
@@ -282,7 +274,7 @@ fn span(entry: &Entry, next: Option<&Entry>, data: &Data, file: usize) -> Result
         return Err(ModelError::corrupt(problem));
     }
     let limit = next.and_then(|next| usize::try_from(next.offset).ok()).map_or(room, |next| next.min(room));
-    let len = entry.bytes()?.unwrap_or(limit - offset);
+    let len = entry.kind.bytes_of(&entry.shape).map_err(ModelError::corrupt)?.unwrap_or(limit - offset);
     if len > room - offset {
         return Err(outside(format!("its {len} bytes start at offset {offset}")));
     }

@@ -16,7 +16,7 @@ pub enum TensorData<'a> {
     /// They are made here, and go away when written.
     Owned(Vec<u8>),
     /// They are written piece by piece; the number that the type and shape say, no more and no less.
-    Stream(Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'a>),
+    Stream(Stream<'a>),
 }
 
 impl<'a> From<&'a [u8]> for TensorData<'a> {
@@ -36,6 +36,9 @@ impl<'a, F: FnOnce(&mut dyn Write) -> io::Result<()> + 'a> From<F> for TensorDat
         Self::Stream(Box::new(stream))
     }
 }
+
+/// Writes all bytes of a tensor.
+pub type Stream<'a> = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'a>;
 
 /// Collects metadata and tensors, then writes them as GGUF version 3.
 ///
@@ -192,8 +195,7 @@ impl Tensor<'_> {
         if !(1..=MOST_DIMENSIONS).contains(&self.shape.len()) || self.shape.contains(&0) {
             return Err(unfit(format!("a shape of {:?} cannot be written", self.shape)));
         }
-        let (k, rows) = self.shape.split_last().unwrap_or((&0, &[]));
-        let length = self.kind.bytes(rows.iter().product(), *k).map_err(unfit)?;
+        let length = self.kind.bytes_of(&self.shape).map_err(unfit)?;
         let length = length.ok_or_else(|| unfit(format!("the size of {} is disputed", self.kind.name())))?;
         let given = match &self.data {
             TensorData::Bytes(bytes) => bytes.len(),

@@ -76,7 +76,7 @@ pub enum Packing {
     None,
     /// `W = t * weight_scale` (microsoft/bitnet-b1.58-2B-4T).
     Multiplies,
-    /// `W = t / weight_scale` (HF1BitLLM, Falcon3, Falcon-E).
+    /// `W = t / weight_scale` (`HF1BitLLM`, Falcon3, Falcon-E).
     Divides,
     /// No packed weights: float masters are quantised when they are loaded.
     Online,

@@ -24,7 +24,7 @@ pub mod fuzz {
     use super::{Bytes, Config, ModelError, Path, index_files, shard};
 
     pub fn safetensors(data: &[u8]) -> Result<(), ModelError> {
-        shard::parse(Bytes::from(data.to_vec())).map(drop)
+        shard::parse(&Bytes::from(data.to_vec())).map(drop)
     }
 
     pub fn config(data: &[u8]) -> Result<(), ModelError> {
@@ -251,7 +251,8 @@ impl Tensor {
             Encoding::Dense(kind) | Encoding::Online(kind) => {
                 decode::dense(kind, &part.bytes, part.shape.iter().product())
             }
-            Encoding::Packed(_) | Encoding::Unknown(_) => Err(part.not_dense()),
+            Encoding::Packed(_) => Err(decode::never_ternary(PACKED)),
+            Encoding::Unknown(ref name) => Err(decode::undecodable(name)),
         };
         dense.map_err(|error| self.place(part, error))
     }
@@ -273,11 +274,7 @@ impl Part {
                 packing::quantise(&weights, m, k).map(Matrix::Ternary)
             }
             Encoding::Packed(scale) => packing::unpack(&self.bytes, m, k, scale).map(Matrix::Ternary),
-            Encoding::Unknown(_) => Err(self.not_dense()),
+            Encoding::Unknown(ref name) => Err(decode::undecodable(name)),
         }
-    }
-
-    fn not_dense(&self) -> ModelError {
-        decode::never_ternary(self.encoding.name())
     }
 }

@@ -23,12 +23,12 @@ pub struct Entry {
 
 /// Maps the file at `path` and lists its tensors in the order of their data.
 pub fn open(path: &Path) -> Result<Vec<Entry>, ModelError> {
-    parse(Bytes::map(path)?).map_err(|error| error.in_file(path))
+    parse(&Bytes::map(path)?).map_err(|error| error.in_file(path))
 }
 
 /// Lists the tensors of a file in memory.
-pub fn parse(file: Bytes) -> Result<Vec<Entry>, ModelError> {
-    let (header, data) = split(&file)?;
+pub fn parse(file: &Bytes) -> Result<Vec<Entry>, ModelError> {
+    let (header, data) = split(file)?;
     let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| {
         ModelError::corrupt(format!("its header is not one of safetensors: {error}")).at(8)
     })?;
@@ -41,7 +41,7 @@ pub fn parse(file: Bytes) -> Result<Vec<Entry>, ModelError> {
         ))
         .at(8));
     }
-    metadata.offset_keys().into_iter().map(|name| entry(&file, data, &metadata, name)).collect()
+    metadata.offset_keys().into_iter().map(|name| entry(file, data, &metadata, name)).collect()
 }
 
 /// The JSON header, and where the data starts.
