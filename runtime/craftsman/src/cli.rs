@@ -146,10 +146,10 @@ pub struct GenerateModel {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Shared {
-    /// Threads to compute with [default: as many as this process may use]
+    /// Threads to compute with [default: the physical cores this process may use]
     #[arg(short, long, global = true)]
     pub threads: Option<NonZeroUsize>,
-    /// Tokens to generate [default: 128]
+    /// Tokens to generate [default: 64; of bench: 128]
     #[arg(short = 'n', long, global = true)]
     pub max_tokens: Option<usize>,
     /// Start of the random stream
@@ -182,19 +182,6 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// How many tokens a command generates when the command line does not say.
-    const DEFAULT_TOKENS: usize = 128;
-
-    /// `--max-tokens`, or the default.
-    pub fn max_tokens(&self) -> usize {
-        self.max_tokens.unwrap_or(Self::DEFAULT_TOKENS)
-    }
-
-    /// The threads to compute with.
-    pub fn threads(&self) -> NonZeroUsize {
-        self.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
-    }
-
     /// The sampling options as the library takes them.
     pub fn sampling(&self) -> SamplingOptions {
         SamplingOptions {
@@ -216,10 +203,9 @@ impl Shared {
     /// Sends the log to standard error, as loud as `-v` or `CRAFTSMAN_LOG` says.
     pub fn start_log(&self) {
         let level = match self.verbose {
-            0 => "warn",
-            1 => "info",
-            2 => "debug",
-            _ => "trace",
+            0 | 1 => "warn",
+            2 => "info",
+            _ => "debug",
         };
         let filter = EnvFilter::try_from_env("CRAFTSMAN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
         tracing_subscriber::fmt()

@@ -60,7 +60,7 @@ impl<E: Error + 'static> From<E> for Failure {
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {

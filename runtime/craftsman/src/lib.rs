@@ -28,10 +28,12 @@
 
 pub use craftsman_isa::{self as isa, HardwareCaps};
 pub use craftsman_kernelgen::{self as kernelgen, KernelReport};
+pub use craftsman_model::container::{self, Checkpoint, ContainerKind};
+pub use craftsman_model::tokenizer::{self, Tokenizer};
 pub use craftsman_model::{
-    Checkpoint, ContainerKind, ErrorKind, Finish, GenerateOptions, Generation, LoadOptions, Model, ModelConfig,
-    ModelError, Progress, Sampler, SamplingOptions, Session, Statistics, Tokenizer, container, generate, perplexity,
-    tokenizer,
+    ErrorKind, ExpertConfig, Finish, GenerateOptions, Generation, LoadOptions, Model, ModelConfig,
+    ModelError, Perplexity, Progress, RopeConfig, Sampler, SamplingOptions, Session, Statistics,
+    architecture, generate, perplexity,
 };
 
 /// The name that errors give the carried model.

@@ -29,11 +29,6 @@ impl Samples {
         let median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
         Some(Self { median, min, max, samples })
     }
-
-    /// `median [min .. max]` with two decimals.
-    pub fn text(&self) -> String {
-        format!("{:.2} [{:.2} .. {:.2}]", self.median, self.min, self.max)
-    }
 }
 
 /// Buffer of the bandwidth measurement where the size of the last cache is not known.
@@ -49,7 +44,8 @@ const PASSES: usize = 5;
 ///
 /// The buffer is at least eight times as large as the last cache (`last_cache` bytes), up to 2 GiB.
 pub fn read_bandwidth(threads: NonZeroUsize, last_cache: Option<u64>) -> Option<Samples> {
-    let bytes = last_cache.map_or(BUFFER_BYTES, |cache| (cache * BUFFER_PER_CACHE).clamp(BUFFER_BYTES, BUFFER_LIMIT));
+    let bytes =
+        last_cache.map_or(BUFFER_BYTES, |cache| (cache * BUFFER_PER_CACHE).clamp(BUFFER_BYTES, BUFFER_LIMIT));
     let buffer = vec![1_u64; (bytes / 8) as usize];
     let stretch = buffer.len().div_ceil(threads.get());
     let pass = || {

@@ -16,17 +16,9 @@ pub fn spinner(what: &str) -> Progress {
 
 /// A bar of `steps` steps. It vanishes when dropped.
 pub fn bar(what: &str, steps: u64) -> Progress {
-    styled(what, steps, "{msg:<28} [{wide_bar}] {pos}/{len} {elapsed}")
-}
-
-/// A bar of `bytes` bytes. It vanishes when dropped.
-pub fn bytes(what: &str, bytes: u64) -> Progress {
-    styled(what, bytes, "{msg:<28} [{wide_bar}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}")
-}
-
-fn styled(what: &str, length: u64, template: &str) -> Progress {
+    let template = "{msg:<28} [{wide_bar}] {human_pos}/{human_len} {elapsed}";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(length).with_style(style.progress_chars("=> ")).with_message(what.to_string());
+    let bar = ProgressBar::new(steps).with_style(style.progress_chars("=> ")).with_message(what.to_string());
     bar.enable_steady_tick(TICK);
     Progress(bar)
 }

@@ -44,9 +44,10 @@ pub fn shape(dimensions: &[usize]) -> String {
     dimensions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
 }
 
-/// `text` cut to `width` characters, and on one line.
+/// `text` cut to `width` characters, and on one line: control characters are shown as escapes.
 pub fn short(text: &str, width: usize) -> String {
-    let line: String = text.chars().flat_map(char::escape_debug).take(width + 1).collect();
+    let visible = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
+    let line: String = text.chars().flat_map(visible).take(width + 1).collect();
     if line.chars().count() <= width { line } else { line.chars().take(width - 1).chain(['…']).collect() }
 }
 
@@ -64,7 +65,8 @@ mod tests {
 
     #[test]
     fn numbers_are_aligned_to_the_right() {
-        let text = table(&["name", "n"], &[1], [vec!["a".into(), "1".into()], vec!["b".into(), "100".into()]]);
+        let text =
+            table(&["name", "n"], &[1], [vec!["a".into(), "1".into()], vec!["b".into(), "100".into()]]);
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].trim_end().ends_with("  1") && lines[2].trim_end().ends_with("100"), "{text}");
     }

@@ -60,7 +60,8 @@ fn reference_greedy() -> Vec<u64> {
     ids.iter().map(|&id| u64::from(u32::from_le_bytes(id))).collect()
 }
 
-const TEXT: &str = "def __init__(self, ):\n    \"\"\"Return a new name of the module.\"\"\"\n    return self.name\n";
+const TEXT: &str =
+    "def __init__(self, ):\n    \"\"\"Return a new name of the module.\"\"\"\n    return self.name\n";
 
 #[test]
 fn the_first_command_of_the_readme_prints_the_reference_text() {
@@ -75,7 +76,8 @@ fn greedy_tokens_are_those_of_the_reference() {
     let reference = reference_greedy();
     let report = json(&["run", "-n", "32", "--json"]);
     let prompt = report["prompt_tokens"].as_u64().expect("a count") as usize;
-    let tokens: Vec<u64> = report["tokens"].as_array().expect("a list").iter().filter_map(Value::as_u64).collect();
+    let tokens: Vec<u64> =
+        report["tokens"].as_array().expect("a list").iter().filter_map(Value::as_u64).collect();
     assert_eq!(tokens[..reference.len() - prompt], reference[prompt..]);
 }
 
@@ -94,7 +96,8 @@ fn threads_and_instruction_sets_do_not_show_in_the_text() {
 
 #[test]
 fn seeds_draw_other_texts() {
-    let text = |seed| json(&["run", "-n", "24", "--temperature", "1.5", "--seed", seed, "--json"])["text"].clone();
+    let text =
+        |seed| json(&["run", "-n", "24", "--temperature", "1.5", "--seed", seed, "--json"])["text"].clone();
     assert_eq!(text("1"), text("1"));
     assert_ne!(text("1"), text("2"));
 }
@@ -173,7 +176,9 @@ fn inspect_tells_what_is_in_the_file() {
     let report = json(&["inspect", "--json"]);
     assert_eq!(report["architecture"], "bitnet-b1.58");
     let tensors = report["tensors"].as_array().expect("a list");
-    assert!(tensors.iter().any(|tensor| tensor["name"] == "blk.5.ffn_down.weight" && tensor["type"] == "I2_S"));
+    assert!(
+        tensors.iter().any(|tensor| tensor["name"] == "blk.5.ffn_down.weight" && tensor["type"] == "I2_S")
+    );
     assert_eq!(report["metadata"]["bitnet-b1.58.embedding_length"], 256);
     assert_eq!(report["kernels"].as_array().expect("a list").len(), 8, "four shapes, decode and prefill");
     let output = craftsman(&["inspect", &carried_file()]);
@@ -187,7 +192,9 @@ fn bench_reports_rates_and_bandwidth() {
     let report = json(&["bench", "-p", "8", "-n", "4", "-r", "1", "--json"]);
     let tests = report["tests"].as_array().expect("a list");
     assert_eq!([&tests[0]["name"], &tests[1]["name"]], ["pp 8", "tg 4"]);
-    assert!(tests.iter().all(|test| test["tokens_per_second"]["median"].as_f64().is_some_and(|rate| rate > 0.0)));
+    assert!(
+        tests.iter().all(|test| test["tokens_per_second"]["median"].as_f64().is_some_and(|rate| rate > 0.0))
+    );
     assert!(report["memory_bandwidth"]["median"].as_f64().is_some_and(|rate| rate > 1e8));
 }
 
@@ -196,7 +203,8 @@ fn a_generated_model_runs_and_depends_on_its_seed_only() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let write = |name: &str, shape: &str, format: &str, seed: &str| {
         let path = folder.path().join(name).to_str().expect("a UTF-8 path").to_string();
-        let arguments = ["generate-model", "--shape", shape, "--format", format, "--seed", seed, "--out", &path];
+        let arguments =
+            ["generate-model", "--shape", shape, "--format", format, "--seed", seed, "--out", &path];
         let output = craftsman(&arguments);
         assert!(output.status.success(), "{}", stderr(&output));
         path

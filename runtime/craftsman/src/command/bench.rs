@@ -13,6 +13,9 @@ use crate::measure::{Samples, read_bandwidth};
 use crate::progress::{self, Progress};
 use crate::table::{self, table};
 
+/// Tokens generated when the command line does not say; llama-bench's number.
+const DEFAULT_TOKENS: usize = 128;
+
 /// Everything that was measured.
 #[derive(Serialize)]
 struct Report {
@@ -47,10 +50,12 @@ pub fn run(arguments: &Bench, shared: &Shared) -> Result<(), Failure> {
     let checkpoint = open(arguments.model.as_deref())?;
     let model = load(&checkpoint, shared)?;
     let bench = Runner { model: &model, repetitions: arguments.repetitions, seed: shared.seed };
-    let (prompt, generated) = (arguments.prompt_tokens, shared.max_tokens());
+    let (prompt, generated) = (arguments.prompt_tokens, shared.max_tokens.unwrap_or(DEFAULT_TOKENS));
     if let Some(tokens) = [prompt, generated].into_iter().find(|&tokens| tokens > model.context()) {
         let limit = model.context();
-        return Err(Failure::usage(format!("{tokens} tokens do not fit into the model's context of {limit}")));
+        return Err(Failure::usage(format!(
+            "{tokens} tokens do not fit into the model's context of {limit}"
+        )));
     }
     let progress = progress::bar("measuring", bench.steps(prompt, generated));
     let mut tests = Vec::new();
@@ -125,7 +130,10 @@ impl Runner<'_> {
             Ok(start.elapsed().as_secs_f64())
         })?;
         let bytes = self.model.weight_bytes_per_token() as f64;
-        Ok(test.map(|test| Test { weight_bytes_per_second: Some(test.tokens_per_second.median * bytes), ..test }))
+        Ok(test.map(|test| Test {
+            weight_bytes_per_second: Some(test.tokens_per_second.median * bytes),
+            ..test
+        }))
     }
 
     /// Runs `seconds` once to warm up and then as often as asked; `None` of no tokens.
@@ -166,7 +174,9 @@ fn text(report: &Report) -> String {
     let bandwidth = report.memory_bandwidth.as_ref().map(|samples| samples.median);
     let rows = report.tests.iter().map(|test| {
         let weights = test.weight_bytes_per_second;
-        let share = weights.zip(bandwidth).map(|(weights, bandwidth)| format!("{:.0} %", weights / bandwidth * 100.0));
+        let share = weights
+            .zip(bandwidth)
+            .map(|(weights, bandwidth)| format!("{:.0} %", weights / bandwidth * 100.0));
         let weights = weights.map(|weights| format!("{:.2} GB/s", weights / 1e9));
         let rate = &test.tokens_per_second;
         vec![
@@ -181,7 +191,10 @@ fn text(report: &Report) -> String {
     let header = ["test", "threads", "tokens/s", "slowest .. fastest", "weights read", "of bandwidth"];
     let machine = report.memory_bandwidth.as_ref().map_or_else(String::new, |samples| {
         let [median, min, max] = [samples.median, samples.min, samples.max].map(|rate| rate / 1e9);
-        format!("memory read bandwidth  {median:.2} GB/s ({min:.2} .. {max:.2}), {} threads\n", report.threads)
+        format!(
+            "memory read bandwidth  {median:.2} GB/s ({min:.2} .. {max:.2}), {} threads\n",
+            report.threads
+        )
     });
     format!(
         "model                  {}, {}, {} of packed weights, {} touched by a token\n\

@@ -83,7 +83,11 @@ fn report(checkpoint: &Checkpoint, caps: &HardwareCaps) -> Result<Report, Failur
         weights,
         bytes,
         bits_per_weight: bits(bytes, weights),
-        metadata: checkpoint.metadata().iter().map(|(key, value)| (key.to_string(), json_value(value))).collect(),
+        metadata: checkpoint
+            .metadata()
+            .iter()
+            .map(|(key, value)| (key.to_string(), json_value(value)))
+            .collect(),
         types: type_rows(checkpoint),
         tensors,
         processor: caps.brand.trim().to_string(),
@@ -130,7 +134,10 @@ fn type_rows(checkpoint: &Checkpoint) -> Vec<TypeRow> {
 }
 
 /// Lets the compiler select, emit and verify for one ternary tensor of each shape and type.
-fn select_kernels(checkpoint: &Checkpoint, caps: &HardwareCaps) -> Result<Vec<craftsman::KernelReport>, Failure> {
+fn select_kernels(
+    checkpoint: &Checkpoint,
+    caps: &HardwareCaps,
+) -> Result<Vec<craftsman::KernelReport>, Failure> {
     let compiler = KernelCompiler::new(caps.clone());
     let _spinner = progress::spinner("selecting kernels");
     let mut seen = BTreeSet::new();
@@ -165,10 +172,11 @@ fn json_value(value: &Value) -> serde_json::Value {
         return json!({ "length": array.len(), "first": first });
     }
     match value {
-        Value::F32(number) => json!(number),
+        // Its shortest decimal form, not that of the f64 beside it.
+        Value::F32(number) => json!(number.to_string().parse::<f64>().unwrap_or(f64::from(*number))),
         Value::F64(number) => json!(number),
         Value::Bool(truth) => json!(truth),
-        Value::String(text) => json!(text),
+        Value::Str(text) => json!(text),
         // GGUF's integers have at most 64 bits.
         other => other.as_integer().map_or(json!(null), |number| match u64::try_from(number) {
             Ok(number) => json!(number),
@@ -181,7 +189,13 @@ fn text(report: &Report) -> String {
     let metadata = report.metadata.iter().map(|(key, value)| vec![key.clone(), shown(value)]);
     let types = report.types.iter().map(|row| {
         let bits = format!("{:.3}", row.bits_per_weight);
-        vec![row.name.clone(), row.tensors.to_string(), table::count(row.weights), table::bytes(row.bytes), bits]
+        vec![
+            row.name.clone(),
+            row.tensors.to_string(),
+            table::count(row.weights),
+            table::bytes(row.bytes),
+            bits,
+        ]
     });
     let tensors = report.tensors.iter().map(|row| {
         let bits = format!("{:.3}", row.bits_per_weight);

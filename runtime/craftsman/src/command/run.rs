@@ -10,6 +10,9 @@ use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
 use crate::cli::{Run, Shared};
 use crate::failure::Failure;
 
+/// Tokens generated when the command line does not say.
+const DEFAULT_TOKENS: usize = 64;
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -40,13 +43,13 @@ pub fn run(arguments: &Run, shared: &Shared) -> Result<(), Failure> {
     let options = GenerateOptions {
         sampling: shared.sampling(),
         stop: shared.stops(),
-        max_tokens: shared.max_tokens(),
+        max_tokens: shared.max_tokens.unwrap_or(DEFAULT_TOKENS),
         ignore_end: false,
     };
     let mut stream = Stream { quiet: shared.json, failed: None };
-    stream.write(prompt);
+    stream.write(prompt)?;
     let mut session = model.session();
-    let generation = generate(&mut session, &tokenizer, &tokens, &options, |piece| stream.write(piece))?;
+    let generation = generate(&mut session, &tokenizer, &tokens, &options, |piece| stream.pass_on(piece))?;
     stream.finish()?;
     if shared.json {
         return print_json(&report(prompt, &generation, &model));
@@ -64,23 +67,30 @@ struct Stream {
 }
 
 impl Stream {
-    fn write(&mut self, piece: &str) -> ControlFlow<()> {
+    fn write(&self, piece: &str) -> io::Result<()> {
         if self.quiet {
-            return ControlFlow::Continue(());
+            return Ok(());
         }
         let mut out = io::stdout().lock();
-        match out.write_all(piece.as_bytes()).and_then(|()| out.flush()) {
+        out.write_all(piece.as_bytes())?;
+        out.flush()
+    }
+
+    /// Writes a piece; when nobody reads any more, generation ends.
+    fn pass_on(&mut self, piece: &str) -> ControlFlow<()> {
+        match self.write(piece) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
-                self.failed.get_or_insert(error);
+                self.failed = Some(error);
                 ControlFlow::Break(())
             }
         }
     }
 
-    fn finish(mut self) -> io::Result<()> {
-        self.write("\n").is_continue();
-        self.failed.map_or(Ok(()), Err)
+    /// Ends the line; answers what went wrong while text arrived.
+    fn finish(self) -> io::Result<()> {
+        let ended = self.write("\n");
+        self.failed.map_or(ended, Err)
     }
 }
 
@@ -105,18 +115,15 @@ fn report<'a>(prompt: &'a str, generation: &'a Generation, model: &Model) -> Rep
 fn explain(generation: &Generation, model: &Model) {
     let statistics = generation.statistics;
     eprintln!("\nended by   {}", describe(&generation.finish));
-    eprintln!(
-        "prompt     {} tokens, {:.1} tokens/s",
-        statistics.prompt_tokens,
-        statistics.prompt_rate()
-    );
-    eprintln!(
-        "generated  {} tokens, {:.1} tokens/s",
-        generation.tokens.len(),
-        statistics.decode_rate()
-    );
+    eprintln!("prompt     {} tokens, {:.1} tokens/s", statistics.prompt_tokens, statistics.prompt_rate());
+    eprintln!("generated  {} tokens, {:.1} tokens/s", generation.tokens.len(), statistics.decode_rate());
     eprintln!("loaded in  {:.3} s", model.load_time().as_secs_f64());
-    eprintln!("processor  {}, tier {}, {} threads\n", model.caps().brand.trim(), model.caps().tier(), model.threads());
+    eprintln!(
+        "processor  {}, tier {}, {} threads\n",
+        model.caps().brand.trim(),
+        model.caps().tier(),
+        model.threads()
+    );
     eprintln!("{}", kernel_table(&kernel_rows(&model.kernels())));
 }
 

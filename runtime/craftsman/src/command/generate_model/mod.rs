@@ -26,7 +26,12 @@ pub fn run(arguments: &GenerateModel, shared: &Shared) -> Result<(), Failure> {
     let bar = progress::bar("writing random weights", total);
     let mut writer = metadata(shape);
     for (index, tensor) in tensors.iter().enumerate() {
-        let source = Source { tensor, format: format_of(tensor, ternary), seed: stream(shared.seed, index), bar: &bar };
+        let source = Source {
+            tensor,
+            format: format_of(tensor, ternary),
+            seed: stream(shared.seed, index),
+            bar: &bar,
+        };
         let kind = TensorType::named(source.format.name()).ok_or_else(|| unknown(source.format.name()))?;
         let write = move |out: &mut dyn Write| source.write(out);
         writer = writer.tensor(&tensor.name, &tensor.shape, kind, write);
@@ -42,7 +47,10 @@ fn stream(seed: u64, index: usize) -> u64 {
 
 fn unknown(format: &str) -> Failure {
     let known = format::ALL.iter().filter(|format| format.is_ternary()).map(|format| format.name());
-    Failure::usage(format!("unknown ternary format `{format}`; use one of {}", known.collect::<Vec<_>>().join(", ")))
+    Failure::usage(format!(
+        "unknown ternary format `{format}`; use one of {}",
+        known.collect::<Vec<_>>().join(", ")
+    ))
 }
 
 fn ternary_format(name: &str, shape: &Shape) -> Result<&'static dyn Format, Failure> {
@@ -50,7 +58,10 @@ fn ternary_format(name: &str, shape: &Shape) -> Result<&'static dyn Format, Fail
     let found = found.ok_or_else(|| unknown(name))?;
     // I2_S has one scale behind all codes of a tensor, so the experts of a stack cannot be written one by one.
     if shape.experts.is_some() && found.name() == "I2_S" {
-        return Err(Failure::usage(format!("I2_S cannot hold the experts of {}; use --format tq2_0", shape.name)));
+        return Err(Failure::usage(format!(
+            "I2_S cannot hold the experts of {}; use --format tq2_0",
+            shape.name
+        )));
     }
     Ok(found)
 }
@@ -106,7 +117,8 @@ fn trits(random: &mut Pcg64Mcg, m: usize, k: usize) -> TernaryMatrix {
     }
     trits.truncate(m * k);
     let scale = (-(k as f32 / 2.0).sqrt().log2().round()).exp2();
-    TernaryMatrix::new(m, k, trits, Scales::Tensor(scale)).expect("the table's shapes are valid, and the scale finite")
+    TernaryMatrix::new(m, k, trits, Scales::Tensor(scale))
+        .expect("the table's shapes are valid, and the scale finite")
 }
 
 /// Random numbers, evenly spread over [-1/16, 1/16).
@@ -177,7 +189,10 @@ mod tests {
 
     #[test]
     fn bytes_are_spelled_as_gpt2_does() {
-        assert_eq!([byte_name(b'a'), byte_name(b' '), byte_name(b'\n'), byte_name(0xAD)], ['a', 'Ġ', 'Ċ', 'Ń']);
+        assert_eq!(
+            [byte_name(b'a'), byte_name(b' '), byte_name(b'\n'), byte_name(0xAD)],
+            ['a', 'Ġ', 'Ċ', 'Ń']
+        );
     }
 
     #[test]

@@ -35,7 +35,17 @@ pub static ALL: &[Shape] = &[
     // microsoft/bitnet-b1.58-2B-4T
     Shape { name: "2b-4t", layers: 30, hidden: 2560, ffn: 6912, heads: 20, kv_heads: 5, ..BITNET },
     // Small enough for a test.
-    Shape { name: "bitnet-tiny", layers: 2, hidden: 256, ffn: 512, heads: 4, kv_heads: 2, head_dim: 64, vocab: 512, ..BITNET },
+    Shape {
+        name: "bitnet-tiny",
+        layers: 2,
+        hidden: 256,
+        ffn: 512,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 64,
+        vocab: 512,
+        ..BITNET
+    },
     // HF1BitLLM/Llama3-8B-1.58-100B-tokens
     LLAMA3_8B,
     // Qwen/Qwen3-30B-A3B
@@ -143,11 +153,14 @@ impl Shape {
 
     /// Every tensor, in the order of the file.
     pub fn tensors(&self) -> Vec<Tensor> {
-        let tensor = |name: &str, shape: &[usize], filling| Tensor { name: name.into(), shape: shape.into(), filling };
+        let tensor =
+            |name: &str, shape: &[usize], filling| Tensor { name: name.into(), shape: shape.into(), filling };
         let mut all = vec![tensor("token_embd.weight", &[self.vocab, self.hidden], Filling::Numbers)];
         for layer in 0..self.layers {
             let rows = self.block().into_iter();
-            all.extend(rows.map(|(name, shape, filling)| tensor(&format!("blk.{layer}.{name}.weight"), &shape, filling)));
+            all.extend(rows.map(|(name, shape, filling)| {
+                tensor(&format!("blk.{layer}.{name}.weight"), &shape, filling)
+            }));
         }
         all.push(tensor("output_norm.weight", &[self.hidden], Filling::Ones));
         if self.head {
@@ -158,7 +171,8 @@ impl Shape {
 
     /// The tensors of one block: name, shape, filling.
     fn block(&self) -> Vec<(&'static str, Vec<usize>, Filling)> {
-        let (hidden, queries, keys) = (self.hidden, self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let (hidden, queries, keys) =
+            (self.hidden, self.heads * self.head_dim, self.kv_heads * self.head_dim);
         let mut rows = vec![
             ("attn_norm", vec![hidden], Filling::Ones),
             ("attn_q", vec![queries, hidden], Filling::Trits),
@@ -202,7 +216,8 @@ mod tests {
     #[test]
     fn the_2b_model_has_the_official_parameter_count() {
         let shape = Shape::find("2b-4t").unwrap();
-        let parameters: usize = shape.tensors().iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+        let parameters: usize =
+            shape.tensors().iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
         assert_eq!(parameters, 2_412_820_480);
     }
 
