@@ -10,7 +10,7 @@ use crate::{Granularity, Scales, ShapeError, TernaryMatrix};
 pub struct QuantizedRow {
     /// The integers.
     pub q: Vec<i8>,
-    /// The multiplier `a = limit / max(max|x|, 1e-5)`.
+    /// The multiplier `a = (1 / max(max|x|, 1e-5)) * limit`.
     pub scale: f32,
 }
 
@@ -37,8 +37,12 @@ impl NonFinite {
 /// Below this largest magnitude an activation vector counts as this large (Hugging Face transformers' `BitNet`).
 pub const ABSMAX_FLOOR: f32 = 1e-5;
 
-/// Eight-bit absmax quantisation of one token: `a = 127 / max(max|x|, 1e-5)`,
+/// Eight-bit absmax quantisation of one token: `a = (1 / max(max|x|, 1e-5)) * 127`,
 /// `q = clamp(round_ties_even(x * a), -128, 127)`.
+///
+/// The division comes first and is rounded, as in Hugging Face transformers: there `127 / tensor` is
+/// `tensor.reciprocal() * 127`. Models have values that lie exactly between two integers, and there the last bit of `a`
+/// decides.
 ///
 /// ```
 /// let row = craftsman_golden::quantize::absmax(&[1.0, -0.5, 0.25])?;
@@ -58,7 +62,7 @@ pub fn absmax_bits(x: &[f32], bits: u32) -> Result<QuantizedRow, NonFinite> {
     NonFinite::check(x)?;
     let limit = ((1 << (bits - 1)) - 1) as f32;
     let largest = x.iter().fold(0.0_f32, |max, v| max.max(v.abs()));
-    let scale = limit / largest.max(ABSMAX_FLOOR);
+    let scale = 1.0 / largest.max(ABSMAX_FLOOR) * limit;
     let q = x.iter().map(|v| (v * scale).round_ties_even().clamp(-limit - 1.0, limit) as i8).collect();
     Ok(QuantizedRow { q, scale })
 }

@@ -118,9 +118,9 @@ fn a_zero_row_is_plus_zero_but_for_a_negative_scale() {
 #[test]
 fn absmax_follows_the_formula_at_its_edges() {
     let of = |x: &[f32]| absmax(x).expect("finite");
-    assert_eq!(of(&[]).scale, 127.0 / 1e-5);
+    assert_eq!(of(&[]).scale, 1.0 / 1e-5 * 127.0);
     let zeros = of(&[0.0, -0.0]);
-    assert_eq!((zeros.q, zeros.scale), (vec![0, 0], 127.0 / 1e-5));
+    assert_eq!((zeros.q, zeros.scale), (vec![0, 0], 1.0 / 1e-5 * 127.0));
     assert_eq!(of(&[f32::MIN_POSITIVE / 2.0, 1e-45]).q, [0, 0], "subnormals lie far below the floor");
     assert_eq!(of(&[1e-5, -5e-6]).q, [127, -64]);
     assert_eq!(of(&[5e-6]).q, [64], "below the floor the scale no longer follows");

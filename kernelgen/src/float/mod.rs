@@ -13,6 +13,8 @@ mod dense;
 mod elementwise;
 mod matmul;
 mod reduce;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod simulated;
 mod tiers;
 mod vector;
 #[cfg(target_arch = "x86_64")]
@@ -113,7 +115,7 @@ impl FloatOps {
         unsafe { (self.operations.attention)(q, keys, values, scale, scores, out) }
     }
 
-    /// One token to int8, `q[i] = round(x[i] * a)`; gives the multiplier `a = 127 / max(max|x|, 1e-5)`.
+    /// One token to int8, `q[i] = round(x[i] * a)`; gives the multiplier `a = (1 / max(max|x|, 1e-5)) * 127`.
     pub fn quantize_absmax(&self, x: &[f32], q: &mut [i8]) -> Result<f32, NonFinite> {
         // SAFETY: as in `rms_norm`.
         unsafe { (self.operations.quantize_absmax)(x, q) }

@@ -80,7 +80,7 @@ pub(super) fn softmax<V: Vector>(v: V, x: &mut [f32]) {
 /// [`golden::quantize::absmax`](craftsman_golden::quantize::absmax).
 ///
 /// Magnitudes are compared as integers, which order as the floats do and put infinities and NaN above all numbers. And
-/// the clamp is left out: with a = 127 / max the products are at most 127 (1 + 2^-23), which round to 127. Adding
+/// the clamp is left out: with a = (1 / max) * 127 the products are at most 127 (1 + 2^-20), which round to 127. Adding
 /// 1.5 * 2^23 rounds to an integer, ties to even, and leaves it in the low bits.
 #[inline(always)]
 pub(super) fn quantize_absmax(x: &[f32], q: &mut [i8]) -> Result<f32, NonFinite> {
