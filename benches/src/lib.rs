@@ -1,1 +1,22 @@
-//! Criterion benches and the comparison with peers in the same process.
+//! What the benches share: matrices and activations of any shape, the same in every run.
+
+use craftsman_golden::{Scales, TernaryMatrix};
+
+/// A matrix of evenly mixed trits with one scale.
+///
+/// # Panics
+/// When `m * k` is out of range.
+pub fn ternary_matrix(m: usize, k: usize) -> TernaryMatrix {
+    let trits = noise(m * k).map(|bits| (bits % 3) as i8 - 1).collect();
+    TernaryMatrix::new(m, k, trits, Scales::Tensor(0.02)).expect("a shape in range")
+}
+
+/// The int8 activations `[n, k]` of `n` tokens and their scales.
+pub fn quantized_tokens(n: usize, k: usize) -> (Vec<i8>, Vec<f32>) {
+    (noise(n * k).map(|bits| bits as i8).collect(), vec![12.5; n])
+}
+
+/// Multiplicative hashing: even enough for timing.
+fn noise(count: usize) -> impl Iterator<Item = u64> {
+    (1..=count as u64).map(|index| index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40)
+}

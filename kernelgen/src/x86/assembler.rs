@@ -230,7 +230,7 @@ impl Emitter for Assembler {
         match i32::try_from(bytes) {
             Ok(0) => {}
             Ok(bytes) => {
-                self.push(Instruction::with2(Op::Add_rm64_imm32, POINTERS[pointer.0 as usize], bytes))
+                self.push(Instruction::with2(Op::Add_rm64_imm32, POINTERS[pointer.0 as usize], bytes));
             }
             Err(_) => self.fail("a stride beyond 2 GiB"),
         }

@@ -27,7 +27,7 @@ struct Listing {
     key: KernelKey,
     config: KernelConfig,
     bytes: usize,
-    listing: String,
+    text: String,
 }
 
 impl Disasm {
@@ -36,18 +36,11 @@ impl Disasm {
         let config = self.config.or_else(|| candidates(&caps, &self.key).first().copied());
         let config = config.ok_or_else(|| Failure::Kernel("no candidate for this key".to_owned()))?;
         let code = emit(&self.key, &config, &caps).map_err(|error| Failure::Kernel(error.to_string()))?;
-        let listing =
-            Listing { key: self.key, config, bytes: code.bytes.len(), listing: listing(&code, caps.arch) };
+        let (key, bytes, text) = (self.key, code.bytes.len(), listing(&code, caps.arch));
         if self.json {
-            return print_json(&listing);
+            return print_json(&Listing { key, config, bytes, text });
         }
-        print(&format!(
-            "; {} by {}, {} bytes\n{}",
-            self.key,
-            config,
-            listing.bytes,
-            listing.listing.trim_end()
-        ));
+        print(&format!("; {key} by {config}, {bytes} bytes\n{}", text.trim_end()));
         Ok(())
     }
 }
