@@ -18,6 +18,8 @@ const STACK_BYTES: usize = 1 << 16;
 /// The return address of the outermost call: not canonical, so it can only be reached by returning.
 const RETURN_ADDRESS: u64 = 0x5afe_0000_0000_5afe;
 const DEFAULT_BUDGET: u64 = 1 << 32;
+/// Bytes of code a page of decoded instructions.
+const PAGE_BYTES: usize = 256;
 
 /// Memory, and the ability to run code on it.
 ///
@@ -151,13 +153,16 @@ struct Decoded {
 struct Program<'a> {
     code: &'a [u8],
     address: u64,
-    /// By offset.
-    decoded: Vec<Option<Decoded>>,
+    /// By offset, in pages that exist once execution reached them: code may be a whole program, of which little runs.
+    pages: Vec<Option<Box<Page>>>,
 }
+
+type Page = [Option<Decoded>; PAGE_BYTES];
 
 impl<'a> Program<'a> {
     fn new(code: &'a [u8], address: u64) -> Self {
-        Self { code, address, decoded: vec![None; code.len()] }
+        let pages = std::iter::repeat_with(|| None).take(code.len().div_ceil(PAGE_BYTES)).collect();
+        Self { code, address, pages }
     }
 
     /// The instruction at `address`.
@@ -165,7 +170,8 @@ impl<'a> Program<'a> {
         let fault = |kind| Fault { address, instruction: String::new(), kind };
         let offset = address.checked_sub(self.address).filter(|&offset| offset < self.code.len() as u64);
         let offset = offset.ok_or_else(|| fault(FaultKind::OutsideCode))? as usize;
-        let slot = &mut self.decoded[offset];
+        let page = self.pages[offset / PAGE_BYTES].get_or_insert_with(|| Box::new([None; PAGE_BYTES]));
+        let slot = &mut page[offset % PAGE_BYTES];
         if slot.is_none() {
             let mut decoder = Decoder::with_ip(64, &self.code[offset..], address, DecoderOptions::NONE);
             let instruction = decoder.decode();
@@ -179,7 +185,7 @@ impl<'a> Program<'a> {
 
     fn counts(&self) -> BTreeMap<Mnemonic, u64> {
         let mut counts = BTreeMap::new();
-        for decoded in self.decoded.iter().flatten() {
+        for decoded in self.pages.iter().flatten().flat_map(|page| page.iter().flatten()) {
             *counts.entry(decoded.instruction.mnemonic()).or_default() += decoded.executed;
         }
         counts

@@ -318,4 +318,10 @@ pub(super) const TABLE: &[Row] = &[
     low(Ternary(float::fused_132::<false, false>), &[M::Vfmadd132ss]),
     low(Ternary(float::fused_213::<false, false>), &[M::Vfmadd213ss]),
     low(Ternary(float::fused_231::<false, false>), &[M::Vfmadd231ss]),
+    low(Ternary(float::fused_132::<false, true>), &[M::Vfmsub132ss]),
+    low(Ternary(float::fused_213::<false, true>), &[M::Vfmsub213ss]),
+    low(Ternary(float::fused_231::<false, true>), &[M::Vfmsub231ss]),
+    low(Ternary(float::fused_132::<true, false>), &[M::Vfnmadd132ss]),
+    low(Ternary(float::fused_213::<true, false>), &[M::Vfnmadd213ss]),
+    low(Ternary(float::fused_231::<true, false>), &[M::Vfnmadd231ss]),
 ];

@@ -7,7 +7,7 @@ use iced_x86::{EncodingKind, Mnemonic as M};
 fn evex_codes() -> impl Iterator<Item = Code> {
     let vector =
         |code: &Code| register(code.op_code().op_kind(0), 0).is_some_and(Register::is_vector_register);
-    codes().into_iter().filter(|code| code.op_code().encoding() == EncodingKind::EVEX).filter(vector)
+    codes().filter(|code| code.op_code().encoding() == EncodingKind::EVEX).filter(vector)
 }
 
 /// Bytes that one bit of the mask stands for, read off the mnemonic: the type it ends with, but for those that end
@@ -70,7 +70,7 @@ fn both_forms(code: Code, immediate: u8) -> impl Iterator<Item = (Form, Instruct
 
 /// The VEX code of the same operation on vectors of 128 or 256 bits.
 fn vex_twin(mnemonic: Mnemonic, kinds: &[Kind]) -> Option<Code> {
-    let mut twins = codes().into_iter().filter(|code| code.mnemonic() == mnemonic);
+    let mut twins = codes().filter(|code| code.mnemonic() == mnemonic);
     twins.find(|code| code.op_code().encoding() == EncodingKind::VEX && operand_kinds(*code) == kinds)
 }
 
@@ -108,6 +108,8 @@ fn upper_half(code: Code, state: &State) -> State {
         let at = VECTORS_IN + (operand + 1) * 64;
         if halved(kind) != kind {
             upper.0.copy_within(at + 32..at + 64, at);
+        }
+        if matches!(kind, Kind::zmm_or_mem | Kind::mem) {
             upper.0.copy_within(MEMORY + 32..MEMORY + 64, MEMORY);
         }
     }
@@ -157,7 +159,7 @@ proptest! {
         let mut differences = Vec::new();
         let codes: Vec<_> = evex_codes().filter(|code| code.op_code().can_use_op_mask_register()).collect();
         prop_assert!(codes.len() > 400, "{}", codes.len());
-        for code in codes.into_iter().filter(|code| !format!("{code:?}").contains("blendm")) {
+        for code in codes.into_iter().filter(|code| !masked_otherwise(code.mnemonic())) {
             let granule = mask_granule(code.mnemonic());
             for (form, mut instruction) in both_forms(code, 0x9c) {
                 let Some(full) = unmasked(form, instruction, &state) else { continue };
@@ -183,7 +185,7 @@ proptest! {
     #[test]
     fn a_broadcast_is_memory_full_of_one_element(state in state()) {
         let mut differences = Vec::new();
-        let codes: Vec<_> = codes().into_iter().filter(|code| code.op_code().can_broadcast()).collect();
+        let codes: Vec<_> = codes().filter(|code| code.op_code().can_broadcast()).collect();
         prop_assert!(codes.len() > 200, "{}", codes.len());
         for code in codes {
             let mut instruction = Form { code, memory: true, immediate: 0x9c }.instruction().unwrap();
@@ -201,6 +203,14 @@ proptest! {
         }
         check(&differences)?;
     }
+}
+
+/// Blends, which have no use for the old destination (`masks.rs` tests them), and scalars, whose masks the simulator
+/// refuses.
+fn masked_otherwise(mnemonic: Mnemonic) -> bool {
+    let name = format!("{mnemonic:?}");
+    let scalar = name.ends_with("ss") || name.ends_with("sd");
+    name.contains("blendm") || scalar && !name.starts_with("Vbroadcast")
 }
 
 /// Conversions to shorter lanes, whose destination holds fewer bytes than its register.
@@ -329,7 +339,7 @@ const UNARY_FORMULAS: &[Formula] = &[
     Formula { code: Code::EVEX_Vpopcntq_zmm_k1z_zmmm512b64, lane: 8, value: |c, i| (0..64).map(|bit| u(&c.a, 8, i) >> bit & 1).sum() },
     Formula { code: Code::EVEX_Vplzcntd_zmm_k1z_zmmm512b32, lane: 4, value: |c, i| (u(&c.a, 4, i) as u32).leading_zeros().into() },
     Formula { code: Code::EVEX_Vpabsq_zmm_k1z_zmmm512b64, lane: 8, value: |c, i| s(&c.a, 8, i).unsigned_abs() },
-    Formula { code: Code::EVEX_Vpsraq_zmm_k1z_zmmm512_imm8, lane: 8, value: |c, i| (s(&c.a, 8, i) >> c.immediate.min(63)) as u64 },
+    Formula { code: Code::EVEX_Vpsraq_zmm_k1z_zmmm512b64_imm8, lane: 8, value: |c, i| (s(&c.a, 8, i) >> c.immediate.min(63)) as u64 },
     Formula { code: Code::EVEX_Vprold_zmm_k1z_zmmm512b32_imm8, lane: 4, value: |c, i| (u(&c.a, 4, i) as u32).rotate_left(c.immediate as u32 % 32).into() },
     Formula { code: Code::EVEX_Vpmovsxbd_zmm_k1z_xmmm128, lane: 4, value: |c, i| s(&c.a, 1, i) as u64 },
     Formula { code: Code::EVEX_Vpmovzxbw_zmm_k1z_ymmm256, lane: 2, value: |c, i| u(&c.a, 1, i) },

@@ -13,6 +13,7 @@ use iced_x86::{
     OpCodeOperandKind as Kind, OpKind, Register,
 };
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
 /// Bytes of a state.
 const SIZE: usize = 2048;
@@ -299,12 +300,17 @@ const ELSEWHERE: [Mnemonic; 7] = [
 const REFUSED: [Code; 4] = [Code::Mul_rm8, Code::Imul_rm8, Code::Mul_rm16, Code::Imul_rm16];
 
 /// Every code of 64-bit mode that the tables have.
-fn codes() -> Vec<Code> {
-    let known = operation::mnemonics();
-    Code::values()
-        .filter(|code| known.contains(&code.mnemonic()) && code.op_code().mode64())
-        .filter(|code| !ELSEWHERE.contains(&code.mnemonic()) && !REFUSED.contains(code))
-        .collect()
+fn codes() -> impl Iterator<Item = Code> {
+    static CODES: LazyLock<Vec<Code>> = LazyLock::new(|| {
+        let known = operation::mnemonics();
+        let tested = |code: &Code| {
+            known.contains(&code.mnemonic())
+                && !ELSEWHERE.contains(&code.mnemonic())
+                && !REFUSED.contains(code)
+        };
+        Code::values().filter(|code| code.op_code().mode64()).filter(tested).collect()
+    });
+    CODES.iter().copied()
 }
 
 #[test]

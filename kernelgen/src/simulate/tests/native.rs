@@ -106,7 +106,7 @@ fn native_forms() -> Vec<Pair> {
             && code.cpuid_features().iter().all(|feature| PRESENT.contains(feature))
     };
     let immediates = |code| if has_immediate(code) { &IMMEDIATES[..] } else { &IMMEDIATES[..1] };
-    let forms = codes().into_iter().filter(present).flat_map(|code| {
+    let forms = codes().filter(present).flat_map(|code| {
         let memory = [false, true].into_iter();
         memory.flat_map(move |memory| {
             immediates(code).iter().map(move |&immediate| Form { code, memory, immediate })
@@ -120,7 +120,7 @@ fn every_instruction_does_what_the_processor_does() {
     let pairs = native_forms();
     println!("{} forms", pairs.len());
     let mut runner =
-        TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) });
+        TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) });
     let outcome = runner.run(&state(), |state| {
         let differences: Vec<_> = pairs.iter().filter_map(|pair| pair.difference(&state)).collect();
         prop_assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
