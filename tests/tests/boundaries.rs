@@ -16,6 +16,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("kernelgen/src/kernel", "the call into emitted code"),
     ("kernelgen/src/output", "threads that fill disjoint columns of one matrix"),
     ("kernelgen/src/float/", "vector intrinsics behind a checked feature"),
+    ("kernelgen/src/simulate/tests/native", "the processor beside its simulator"),
     ("runtime/model/src/container/mapping", "memory-mapped files"),
     ("runtime/model/tests/containers_hostile", "an allocator that counts"),
 ];
