@@ -1,6 +1,5 @@
-//! What crosses crates: the shape of the workspace, conformance with other implementations, end to end runs.
-//!
-//! The library part only finds things; the assertions are in `tests/`.
+//! The shape of the workspace, kept by tests: which crate may use which, what stands in which table, and where code
+//! may be unsafe or know its machine. `fixtures/` holds the models and references that the tests of all crates share.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -10,11 +9,6 @@ use std::path::{Path, PathBuf};
 pub fn workspace() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     root.expect("the tests crate lies one folder below the workspace").to_path_buf()
-}
-
-/// The fixture `name`, a path below `tests/fixtures`.
-pub fn fixture(name: &str) -> PathBuf {
-    workspace().join("tests/fixtures").join(name)
 }
 
 /// Every Rust source file below `folder` (a path relative to the workspace), sorted, as paths relative to the
@@ -63,6 +57,6 @@ pub fn code_lines(source: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Whether `path` ends in `.rs`.
-pub fn has_rust_extension(path: &str) -> bool {
+fn has_rust_extension(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|extension| extension == "rs")
 }

@@ -7,7 +7,7 @@ const CRATES: &[&str] =
 
 /// Modules (path prefixes) that may ask for the target architecture.
 const MACHINE_MODULES: &[&str] =
-    &["isa/src/", "kernelgen/src/backend/", "kernelgen/src/float/", "kernelgen/src/memory"];
+    &["isa/src/detect/", "kernelgen/src/backend/", "kernelgen/src/float/", "kernelgen/src/memory"];
 
 /// Modules (path prefixes) that may hold unsafe code, each with what only unsafe code can do there.
 const UNSAFE_MODULES: &[(&str, &str)] = &[

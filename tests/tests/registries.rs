@@ -1,69 +1,92 @@
 //! Every file of a registry folder stands in the table beside it: adding one is one new file and one row.
 
-use craftsman_tests::{entries, has_rust_extension, read};
+use craftsman_tests::{entries, read};
 
 /// A folder whose files are the rows of one table.
 struct Registry {
     folder: &'static str,
-    /// The file with the `mod` lines and the table.
+    /// The file with the table.
     table: &'static str,
-    /// Files of the folder that are no rows, each with its reason.
-    others: &'static [(&'static str, &'static str)],
+    rows: Rows,
+}
+
+/// What a row of a table looks like.
+#[derive(Clone, Copy)]
+enum Rows {
+    /// Files and folders of Rust: `mod name;`, and `name::` in the table.
+    Modules,
+    /// Data files with this extension: `"name"` in the table.
+    Data(&'static str),
 }
 
 const REGISTRIES: &[Registry] = &[
-    Registry { folder: "golden/src/format", table: "golden/src/format/mod.rs", others: &[] },
-    Registry { folder: "kernelgen/src/family", table: "kernelgen/src/family/mod.rs", others: &[] },
-    Registry { folder: "kernelgen/src/backend", table: "kernelgen/src/backend/mod.rs", others: &[] },
-    Registry {
-        folder: "runtime/model/src/architecture",
-        table: "runtime/model/src/architecture/mod.rs",
-        others: &[],
-    },
-    Registry { folder: "isa/src/recorded", table: "isa/src/recorded/mod.rs", others: &[] },
+    registry("golden/src/format", "golden/src/format/mod.rs", Rows::Modules),
+    registry("kernelgen/src/family", "kernelgen/src/family/mod.rs", Rows::Modules),
+    registry("kernelgen/src/backend", "kernelgen/src/backend/mod.rs", Rows::Modules),
+    registry("runtime/model/src/architecture", "runtime/model/src/architecture/mod.rs", Rows::Modules),
+    registry("isa/src/recorded", "isa/src/recorded/mod.rs", Rows::Data("json")),
 ];
 
-/// The names among `modules` that `table` does not both declare (`mod name;`) and use (`name::`).
-fn missing_rows<'a>(modules: &[&'a str], table: &str) -> Vec<&'a str> {
-    let declared = |name: &str| table.contains(&format!("mod {name};"));
-    let used = |name: &str| {
-        let path = format!("{name}::");
-        table
-            .match_indices(&path)
-            .any(|(at, _)| !table[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
-    };
-    modules.iter().copied().filter(|name| !(declared(name) && used(name))).collect()
+const fn registry(folder: &'static str, table: &'static str, rows: Rows) -> Registry {
+    Registry { folder, table, rows }
 }
 
-/// The names of the modules of a folder: `name.rs` and `name/`, but for the table itself.
-fn modules(registry: &Registry) -> Vec<String> {
-    let names =
-        entries(registry.folder).into_iter().filter(|name| !registry.table.ends_with(&format!("/{name}")));
-    let names = names.filter(|name| has_rust_extension(name) || !name.contains('.'));
-    names.map(|name| name.trim_end_matches(".rs").to_string()).collect()
+impl Rows {
+    /// The name of the row that a file or folder needs; `None` of what is no row.
+    fn name(self, entry: &str) -> Option<&str> {
+        match (self, entry.rsplit_once('.')) {
+            // A module's tests are no row of it.
+            (Self::Modules, Some(("mod" | "tests", "rs"))) | (Self::Data(_), None) => None,
+            (Self::Modules, Some((name, "rs"))) => Some(name),
+            (Self::Modules, None) => Some(entry),
+            (Self::Data(wanted), Some((name, extension))) => (extension == wanted).then_some(name),
+            (Self::Modules, Some(_)) => None,
+        }
+    }
+
+    /// Whether `table` has a row called `name`.
+    fn has(self, table: &str, name: &str) -> bool {
+        match self {
+            Self::Modules => table.contains(&format!("mod {name};")) && uses(table, name),
+            Self::Data(_) => table.contains(&format!("\"{name}\"")),
+        }
+    }
+
+    /// The names among `entries` that `table` has no row for. Tests below the table do not count as rows.
+    fn missing<'a>(self, entries: &'a [String], table: &str) -> Vec<&'a str> {
+        let table = table.split("#[cfg(test)]").next().unwrap_or_default();
+        let names = entries.iter().filter_map(|entry| self.name(entry));
+        names.filter(|name| !self.has(table, name)).collect()
+    }
+}
+
+/// Whether `name::` stands in `text` as a word of its own.
+fn uses(text: &str, name: &str) -> bool {
+    let part_of_a_word = |before: &str| before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    text.match_indices(&format!("{name}::")).any(|(at, _)| !part_of_a_word(&text[..at]))
 }
 
 #[test]
 fn every_file_of_a_registry_folder_is_in_its_table() {
     let mut problems = Vec::new();
-    for registry in REGISTRIES {
-        let all = modules(registry);
-        if all.is_empty() {
-            problems.push(format!("{}: no modules found", registry.folder));
-            continue;
+    for Registry { folder, table, rows } in REGISTRIES {
+        let files = entries(folder);
+        if !files.iter().any(|file| rows.name(file).is_some()) {
+            problems.push(format!("{folder}: nothing in this folder"));
         }
-        let is_other = |name: &str| registry.others.iter().any(|(other, _)| *other == name);
-        let rows: Vec<&str> = all.iter().map(String::as_str).filter(|name| !is_other(name)).collect();
-        let missing = missing_rows(&rows, &read(registry.table));
-        problems.extend(missing.iter().map(|name| format!("{}: no row for {name}", registry.table)));
-        let stale = registry.others.iter().filter(|(other, _)| !all.iter().any(|name| name == other));
-        problems.extend(stale.map(|(other, _)| format!("{}: {other} is excused but gone", registry.folder)));
+        let missing = rows.missing(&files, &read(table)).into_iter();
+        problems.extend(missing.map(|name| format!("{table}: no row for {name}")));
     }
     assert_eq!(problems, Vec::<String>::new());
 }
 
 #[test]
 fn a_planted_file_without_a_row_is_found() {
-    let table = "mod one;\nmod two;\nmod three;\npub static ALL: &[&dyn Row] = &[&one::One, &thirtytwo::Two, &three::T];";
-    assert_eq!(missing_rows(&["one", "two", "three", "four"], table), ["two", "four"]);
+    let files =
+        ["mod.rs", "tests.rs", "one.rs", "two", "three.rs", "four.rs", "notes.md"].map(str::to_string);
+    let table = "mod one;\nmod two;\nmod three;\nstatic ALL: &[&dyn Row] = &[&one::One, &thirtytwo::Two, &three::T];\n\
+                 #[cfg(test)]\nmod four;\nfour::F";
+    assert_eq!(Rows::Modules.missing(&files, table), ["two", "four"]);
+    let files = ["mod.rs", "zen2.json", "zen4.json"].map(str::to_string);
+    assert_eq!(Rows::Data("json").missing(&files, "machines! { \"zen2\" }"), ["zen4"]);
 }
