@@ -1,4 +1,5 @@
 //! What the benches share: matrices and activations of any shape, the same in every run.
+#![forbid(unsafe_code)]
 
 use craftsman_golden::{Scales, TernaryMatrix};
 
