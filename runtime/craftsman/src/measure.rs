@@ -17,7 +17,7 @@ pub struct Samples {
     /// The largest.
     pub max: f64,
     /// In the order they were measured.
-    pub samples: Vec<f64>,
+    pub all: Vec<f64>,
 }
 
 impl Samples {
@@ -27,7 +27,7 @@ impl Samples {
         sorted.sort_by(f64::total_cmp);
         let (&min, &max) = (sorted.first()?, sorted.last()?);
         let median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        Some(Self { median, min, max, samples })
+        Some(Self { median, min, max, all: samples })
     }
 }
 
