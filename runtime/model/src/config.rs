@@ -115,11 +115,11 @@ impl ModelConfig {
         if self.head_dim == 0 || self.heads.checked_mul(self.head_dim).is_none() {
             return wrong("attention.key_length", format!("{} heads of {}", self.heads, self.head_dim));
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             let problem = format!("{} query heads cannot share {} key heads", self.heads, self.kv_heads);
             return wrong("attention.head_count_kv", problem);
         }
-        if self.rope.dims % 2 != 0 || self.rope.dims > self.head_dim {
+        if !self.rope.dims.is_multiple_of(2) || self.rope.dims > self.head_dim {
             let problem = format!("{} rotated of {} dimensions of a head", self.rope.dims, self.head_dim);
             return wrong("rope.dimension_count", problem);
         }

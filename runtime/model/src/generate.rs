@@ -97,7 +97,9 @@ pub fn generate(
     receive: impl FnMut(&str) -> ControlFlow<()>,
 ) -> Result<Generation, ModelError> {
     let mut sampler = Sampler::new(options.sampling)?;
-    prompt.iter().for_each(|&token| sampler.accept(token));
+    for &token in prompt {
+        sampler.accept(token);
+    }
     let start = Instant::now();
     session.prefill(prompt)?;
     let mut run = Run {

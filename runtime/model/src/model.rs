@@ -166,7 +166,7 @@ impl Model {
     }
 
     pub(crate) fn engine(&self) -> Engine<'_> {
-        Engine { ops: &self.ops, threads: &self.threads }
+        Engine { ops: self.ops, threads: &self.threads }
     }
 }
 

@@ -79,7 +79,9 @@ mod tests {
             threads.enter(|| {
                 threads.rows(&mut data, 3, |first, part| {
                     for (index, row) in part.chunks_mut(3).enumerate() {
-                        row.iter_mut().for_each(|v| *v += (first + index) as f32);
+                        for value in row {
+                            *value += (first + index) as f32;
+                        }
                     }
                 });
             });

@@ -1,7 +1,7 @@
 //! BitNet b1.58 (2B-4T): `h += o(norm(attention)); h += down(norm(relu(gate)^2 * up))`, tied head.
 //!
 //! Graph as in Hugging Face transformers' `modeling_bitnet.py`. Two things that other engines got wrong: the gate is
-//! relu squared, not SiLU, and both inner norms stand *before* the projection whose input they are.
+//! relu squared, not `SiLU`, and both inner norms stand *before* the projection whose input they are.
 
 use craftsman_golden::float::RopePairing;
 

@@ -129,11 +129,11 @@ impl Attention {
         let stretches = out.chunks_mut(stretch * self.head_dim).zip(scores).enumerate();
         let shares =
             stretches.map(|(index, (out, scores))| Share { first: index * stretch, out, scores }).collect();
-        engine.threads.run(shares, |share| self.mix_share(engine.ops, q, layer, cache, share));
+        engine.threads.run(shares, |mut share| self.mix_share(engine.ops, q, layer, cache, &mut share));
     }
 
     /// Walks heads outside and tokens inside, so that the keys of a head stay in a near cache.
-    fn mix_share(&self, ops: &FloatOps, q: &[f32], layer: usize, cache: &KvCache, share: Share<'_>) {
+    fn mix_share(&self, ops: FloatOps, q: &[f32], layer: usize, cache: &KvCache, share: &mut Share<'_>) {
         let scale = 1.0 / (self.head_dim as f32).sqrt();
         let group = self.heads / self.kv_heads;
         let end = share.first + share.out.len() / self.head_dim;

@@ -17,7 +17,7 @@ use crate::config::ExpertConfig;
 pub(crate) struct Experts {
     /// `[experts, hidden]`, always dense, in f32.
     router: Linear,
-    experts: Vec<Gated>,
+    list: Vec<Gated>,
     config: ExpertConfig,
 }
 
@@ -42,17 +42,17 @@ struct Route {
 impl Experts {
     /// A mixture of `experts` behind `router`, a dense matrix.
     pub(crate) fn new(router: Linear, experts: Vec<Gated>, config: ExpertConfig) -> Self {
-        Self { router, experts, config }
+        Self { router, list: experts, config }
     }
 
     /// Bytes of packed weights.
     pub(crate) fn bytes(&self) -> usize {
-        self.router.bytes() + self.experts.iter().map(Gated::bytes).sum::<usize>()
+        self.router.bytes() + self.list.iter().map(Gated::bytes).sum::<usize>()
     }
 
     /// Bytes of packed weights that one token reads: the router and the experts it uses, which are all of one size.
     pub(crate) fn bytes_per_token(&self) -> usize {
-        self.router.bytes() + self.experts.iter().take(self.config.used).map(Gated::bytes).sum::<usize>()
+        self.router.bytes() + self.list.iter().take(self.config.used).map(Gated::bytes).sum::<usize>()
     }
 
     /// Writes the mixture for `x`, `[tokens, hidden]`, to `out`, `[tokens, hidden]`.
@@ -74,7 +74,7 @@ impl Experts {
             .chunk_by(|a, b| a.expert == b.expert)
             .enumerate()
             .map(|(index, group)| Group {
-                gated: &self.experts[group[0].expert],
+                gated: &self.list[group[0].expert],
                 input: index.min(inputs.len() - 1),
                 rows: group.len(),
             })
@@ -99,7 +99,7 @@ impl Experts {
     /// Fills `scratch.routes`, sorted by expert, then by token.
     fn route(&self, engine: &Engine<'_>, x: &[f32], layer: usize, scratch: &mut ExpertScratch) {
         let ExpertScratch { logits, routes, unquantised, .. } = scratch;
-        let experts = self.experts.len();
+        let experts = self.list.len();
         let logits = sized(logits, x.len() / self.router.k() * experts);
         linear::run(engine, vec![Product { linear: &self.router, x, input: unquantised, out: &mut *logits }]);
         routes.clear();

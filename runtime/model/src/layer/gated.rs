@@ -52,8 +52,18 @@ pub(crate) fn forward(
     for group in groups {
         let (x, input) = (inputs[group.input], &quantised[group.input]);
         let len = group.rows * group.gated.up.m();
-        products.push(Product { linear: &group.gated.gate, x, input, out: take(&mut gates, len) });
-        products.push(Product { linear: &group.gated.up, x, input, out: take(&mut ups, len) });
+        products.push(Product {
+            linear: &group.gated.gate,
+            x,
+            input,
+            out: gates.split_off_mut(..len).unwrap_or_default(),
+        });
+        products.push(Product {
+            linear: &group.gated.up,
+            x,
+            input,
+            out: ups.split_off_mut(..len).unwrap_or_default(),
+        });
     }
     linear::run(engine, products);
     activate(engine, groups, gate, up);
@@ -64,21 +74,19 @@ pub(crate) fn forward(
         let (x, rest) = up.split_at(group.rows * group.gated.up.m());
         up = rest;
         let len = group.rows * group.gated.down.m();
-        products.push(Product { linear: &group.gated.down, x, input, out: take(&mut out, len) });
+        products.push(Product {
+            linear: &group.gated.down,
+            x,
+            input,
+            out: out.split_off_mut(..len).unwrap_or_default(),
+        });
     }
     linear::run(engine, products);
     Ok(())
 }
 
-/// Cuts the first `len` values off `rest`.
-fn take<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
-    let (first, others) = std::mem::take(rest).split_at_mut(len);
-    *rest = others;
-    first
-}
-
 fn quantise_inputs(
-    ops: &FloatOps,
+    ops: FloatOps,
     groups: &[Group<'_>],
     inputs: &[&[f32]],
     quantised: &mut Vec<Quantised>,
@@ -102,7 +110,11 @@ fn activate(engine: &Engine<'_>, groups: &[Group<'_>], gate: &mut [f32], up: &mu
         // One group alone is divided among the threads; many are work enough as they are.
         let shares = if groups.len() == 1 { engine.threads.count() } else { 1 };
         let stretch = group.rows.div_ceil(shares).max(1) * width;
-        let parts = take(&mut gate, len).chunks_mut(stretch).zip(take(&mut up, len).chunks_mut(stretch));
+        let parts = gate
+            .split_off_mut(..len)
+            .unwrap_or_default()
+            .chunks_mut(stretch)
+            .zip(up.split_off_mut(..len).unwrap_or_default().chunks_mut(stretch));
         jobs.extend(parts.map(|(gates, ups)| (group.gated, gates, ups)));
     }
     engine.threads.run(jobs, |(gated, gates, ups)| gated.activate(engine.ops, gates, ups));
@@ -131,7 +143,7 @@ impl Gated {
     }
 
     /// The activated rows replace `up`; `gate` is used up.
-    fn activate(&self, ops: &FloatOps, gate: &mut [f32], up: &mut [f32]) {
+    fn activate(&self, ops: FloatOps, gate: &mut [f32], up: &mut [f32]) {
         match self.activation {
             Activation::Silu => ops.silu_mul(gate, up),
             Activation::Relu2 => ops.relu2_mul(gate, up),

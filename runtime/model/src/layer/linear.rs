@@ -54,7 +54,7 @@ impl Linear {
         }
     }
 
-    fn run(&self, ops: &FloatOps, x: &[f32], input: &Quantised, mut out: OutputColumns<'_>) {
+    fn run(&self, ops: FloatOps, x: &[f32], input: &Quantised, mut out: OutputColumns<'_>) {
         match self {
             Self::Ternary(linear) => {
                 let input = input.find(linear.scales());
@@ -76,7 +76,7 @@ impl Quantised {
     /// Quantises `x`, `[n, k]`, anew for every one of `linears`; the memory of the last input is reused.
     pub(crate) fn fill<'a>(
         &mut self,
-        ops: &FloatOps,
+        ops: FloatOps,
         x: &[f32],
         n: usize,
         linears: impl IntoIterator<Item = &'a Linear>,
@@ -91,7 +91,7 @@ impl Quantised {
             if self.forms.len() == self.valid {
                 self.forms.push(Activations::new());
             }
-            self.forms[self.valid].quantize(ops, x, n, linear.k(), granularity).map_err(non_finite)?;
+            self.forms[self.valid].quantize(&ops, x, n, linear.k(), granularity).map_err(non_finite)?;
             self.valid += 1;
         }
         Ok(())

@@ -23,7 +23,7 @@ use crate::threads::Threads;
 /// What every layer computes with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Engine<'a> {
-    pub(crate) ops: &'a FloatOps,
+    pub(crate) ops: FloatOps,
     pub(crate) threads: &'a Threads,
 }
 
@@ -122,7 +122,7 @@ impl Block {
                 gated::forward(engine, &[group], &[normed], added, gated)?;
             }
             FeedForward::Experts(mixture) => {
-                mixture.forward(engine, normed, place.layer, added, experts, gated)?
+                mixture.forward(engine, normed, place.layer, added, experts, gated)?;
             }
         }
         engine.ops.add(x, added);
