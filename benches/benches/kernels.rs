@@ -14,13 +14,20 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 const SHAPES: [(usize, usize, usize); 4] =
     [(2560, 2560, 1), (2560, 6912, 1), (2560, 2560, 64), (2560, 6912, 64)];
 
+/// This machine's tier and the lesser ones that have a backend of their own.
+fn tiers() -> Vec<Tier> {
+    let own = HardwareCaps::detect().tier();
+    let lesser = [Tier::Avx2, Tier::Portable].into_iter().filter(|&tier| tier < own);
+    std::iter::once(own).chain(lesser).collect()
+}
+
 fn products(criterion: &mut Criterion) {
     for (m, k, n) in SHAPES {
         let mut group = criterion.benchmark_group(format!("{m}x{k}, {n} tokens"));
         group.throughput(Throughput::Elements((m * k * n) as u64)).sample_size(20);
         let (w, (q, a)) = (ternary_matrix(m, k), quantized_tokens(n, k));
         let mut y = vec![0.0; n * m];
-        for tier in [Tier::Amx, Tier::Avx2, Tier::Portable] {
+        for tier in tiers() {
             let compiler = KernelCompiler::new(HardwareCaps::detect().with_max_tier(tier));
             let linear = compiler.linear(&w).expect("the portable kernel exists for every shape");
             let x = Activations::from_quantized(&q, &a, k, linear.scales());
