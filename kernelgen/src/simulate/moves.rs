@@ -54,8 +54,8 @@ pub(super) const TABLE: &[Row] = &[
     (&[M::Vpmovmskb, M::Pmovmskb], |core, i| signs(core, i, 1)),
     (&[M::Vmovmskps, M::Movmskps], |core, i| signs(core, i, 4)),
     (&[M::Vmovmskpd, M::Movmskpd], |core, i| signs(core, i, 8)),
-    (&[M::Vzeroupper], |core, _| clear_from(core, 16)),
-    (&[M::Vzeroall], |core, _| clear_from(core, 0)),
+    (&[M::Vzeroupper], |core, _| { clear_from(core, 16); Ok(()) }),
+    (&[M::Vzeroall], |core, _| { clear_from(core, 0); Ok(()) }),
 ];
 
 /// A whole vector, register to register, load or store, in lanes of `size` bytes under a mask.
@@ -204,7 +204,6 @@ fn signs(core: &mut Core, instruction: &Instruction, size: usize) -> Done {
 }
 
 /// VZEROUPPER and VZEROALL: neither touches registers 16 to 31.
-fn clear_from(core: &mut Core, byte: usize) -> Done {
+fn clear_from(core: &mut Core, byte: usize) {
     core.vectors[..16].iter_mut().for_each(|vector| vector[byte..].fill(0));
-    Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod evex;
 mod machine;
+mod manual;
 mod masks;
 mod native;
 
@@ -123,7 +124,7 @@ fn snippet(instruction: Instruction, width: Width) -> Vec<u8> {
             (Code::EVEX_Vmovdqu64_zmm_k1z_zmmm512, Code::EVEX_Vmovdqu64_zmmm512_k1z_zmm, Register::ZMM0)
         }
     };
-    let masks = if width == Width::Zmm { 1..=7 } else { 1..=0 };
+    let masks = 1..=if width == Width::Zmm { 7 } else { 0 };
     let mut code = vec![Instruction::with2(Code::Mov_r64_rm64, Register::R10, arguments)];
     code.extend((0..8_usize).map(|i| Instruction::with2(load, first + i as u32, at(VECTORS_IN + i * 64))));
     code.extend(masks.clone().map(|i| {
