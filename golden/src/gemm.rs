@@ -17,11 +17,12 @@ pub fn ternary_gemm_i32(w: &TernaryMatrix, q: &[i8], n: usize) -> Vec<i32> {
     q.chunks(w.k()).flat_map(|q| (0..w.m()).map(move |i| ternary_dot(w.row(i), q))).collect()
 }
 
-/// The scaled product of int8 activations `q` (`[n, k]`), quantised with the multipliers `a` (`[n]`): `[n, m]`.
+/// The scaled product of int8 activations `q` (`[n, k]`), quantised with the multipliers `a` (`[n]`): `[n,
+/// m]`.
 ///
-/// With one scale for the tensor or row, `y = (d * s) / a`; with block scales the blocks are added in ascending order,
-/// `acc = mul_add(d_b, s_b, acc)` from 0, then `y = acc / a`. A `d` of more than 2^24 is rounded once, on its way to
-/// `f32`.
+/// With one scale for the tensor or row, `y = (d * s) / a`; with block scales the blocks are added in
+/// ascending order, `acc = mul_add(d_b, s_b, acc)` from 0, then `y = acc / a`. A `d` of more than 2^24 is
+/// rounded once, on its way to `f32`.
 ///
 /// # Panics
 /// When `q` is not `a.len() * k` long.

@@ -1,7 +1,7 @@
 //! What is right: the scalar oracle of ternary and transformer arithmetic.
 //!
-//! Everything here is plain scalar code that a reader can check by eye, and it is never on a hot path: the kernels
-//! that are fast are tested for equality with it, bit for bit.
+//! Everything here is plain scalar code that a reader can check by eye, and it is never on a hot path: the
+//! kernels that are fast are tested for equality with it, bit for bit.
 //!
 //! - [`TernaryMatrix`]: trits with their scales, whatever file they came from;
 //! - [`quantize`]: weights to trits, activations to int8;

@@ -34,15 +34,16 @@ impl NonFinite {
     }
 }
 
-/// Below this largest magnitude an activation vector counts as this large (Hugging Face transformers' `BitNet`).
+/// Below this largest magnitude an activation vector counts as this large (Hugging Face transformers'
+/// `BitNet`).
 pub const ABSMAX_FLOOR: f32 = 1e-5;
 
 /// Eight-bit absmax quantisation of one token: `a = (1 / max(max|x|, 1e-5)) * 127`,
 /// `q = clamp(round_ties_even(x * a), -128, 127)`.
 ///
 /// The division comes first and is rounded, as in Hugging Face transformers: there `127 / tensor` is
-/// `tensor.reciprocal() * 127`. Models have values that lie exactly between two integers, and there the last bit of `a`
-/// decides.
+/// `tensor.reciprocal() * 127`. Models have values that lie exactly between two integers, and there the last
+/// bit of `a` decides.
 ///
 /// ```
 /// let row = craftsman_golden::quantize::absmax(&[1.0, -0.5, 0.25])?;
@@ -97,8 +98,8 @@ pub enum QuantizeError {
     NonFinite(#[from] NonFinite),
 }
 
-/// Absmean quantisation, the rule of `BitNet` b1.58: `s = mean|W|` over the granule, added in `f64` and rounded once
-/// to `f32`; `t = clamp(round_ties_even(W / s), -1, 1)`. A granule with `s = 0` becomes zeros.
+/// Absmean quantisation, the rule of `BitNet` b1.58: `s = mean|W|` over the granule, added in `f64` and
+/// rounded once to `f32`; `t = clamp(round_ties_even(W / s), -1, 1)`. A granule with `s = 0` becomes zeros.
 pub fn absmean(
     weights: &[f32],
     m: usize,
@@ -121,8 +122,9 @@ pub fn absmean_stored(
     ternary(weights, m, k, granularity, |granule| storage.round(mean(granule)))
 }
 
-/// Absmax quantisation: `s = max|W|` over the granule, `t` as in [`absmean`]. It finds the trits again in weights that
-/// are already ternary (`t * s` written out as numbers), where the mean would be too small by the share of zeros.
+/// Absmax quantisation: `s = max|W|` over the granule, `t` as in [`absmean`]. It finds the trits again in
+/// weights that are already ternary (`t * s` written out as numbers), where the mean would be too small by
+/// the share of zeros.
 pub fn absmax_ternary(
     weights: &[f32],
     m: usize,
@@ -157,7 +159,8 @@ fn ternary(
     Ok(TernaryMatrix::new(m, k, trits, Scales::from_values(granularity, scales))?)
 }
 
-/// `clamp(round_ties_even(w / scale), -1, 1)`, said by comparisons: exactly half a scale is a tie and goes to the even 0.
+/// `clamp(round_ties_even(w / scale), -1, 1)`, said by comparisons: exactly half a scale is a tie and goes to
+/// the even 0.
 fn trit(w: f32, scale: f32) -> i8 {
     let ratio = w / scale;
     if scale == 0.0 { 0 } else { i8::from(ratio > 0.5) - i8::from(ratio < -0.5) }

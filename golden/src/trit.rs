@@ -125,8 +125,8 @@ pub enum ShapeError {
 
 /// Ternary weights `[m, k]` = (output features, input features), row major, with their scales.
 ///
-/// Possession proves the shape: `m * k` trits in {-1, 0, +1}, `k` at most [`MAX_K`], as many finite scales as the
-/// granularity needs.
+/// Possession proves the shape: `m * k` trits in {-1, 0, +1}, `k` at most [`MAX_K`], as many finite scales as
+/// the granularity needs.
 ///
 /// ```
 /// use craftsman_golden::{Scales, TernaryMatrix};
@@ -256,18 +256,21 @@ impl TernaryMatrix {
         weights
     }
 
-    /// The same weights with the coarsest scales that say them: blocks of one row that all have the same scale become
-    /// one row scale, rows that all have the same scale become one tensor scale ("same" means the same bits).
+    /// The same weights with the coarsest scales that say them: blocks of one row that all have the same
+    /// scale become one row scale, rows that all have the same scale become one tensor scale ("same" means
+    /// the same bits).
     ///
-    /// The scale rule differs between granularities in its rounding, so this is what makes the logits of a model the
-    /// same bits whichever container its weights came in.
+    /// The scale rule differs between granularities in its rounding, so this is what makes the logits of a
+    /// model the same bits whichever container its weights came in.
     ///
-    /// A granule of nothing but zeros never stands in the way, and its scale is set to 0 where it survives: the
-    /// integer sum over it is d = 0 for every input, and a scale is finite, so d * s = 0. Among blocks it adds +0 or
+    /// A granule of nothing but zeros never stands in the way, and its scale is set to 0 where it survives:
+    /// the integer sum over it is d = 0 for every input, and a scale is finite, so d * s = 0. Among blocks it
+    /// adds +0 or
     /// -0 to an accumulator that starts at +0 and can never be -0 (d * s with an integer d != 0 cannot underflow, and
     /// exact cancellation rounds to +0), so no bit of the output depends on its scale. A row of zeros gives
-    /// (0 * s) / a = +0 under its own scale 0, and -0 only when it falls under a negative scale of the tensor;
-    /// either is the value zero, and the same for every container, because all of them end in the same form.
+    /// (0 * s) / a = +0 under its own scale 0, and -0 only when it falls under a negative scale of the
+    /// tensor; either is the value zero, and the same for every container, because all of them end in the
+    /// same form.
     #[must_use]
     pub fn coarsened(self) -> Self {
         let Self { m, k, trits, scales } = self;
@@ -295,8 +298,8 @@ impl TernaryMatrix {
 /// Scales that matter are not all the same.
 struct Differ;
 
-/// Zeroes the scales of silent granules and merges each group of `group` scales, where those that matter agree within
-/// every group. The scale of a group is `None` where all its granules are silent.
+/// Zeroes the scales of silent granules and merges each group of `group` scales, where those that matter
+/// agree within every group. The scale of a group is `None` where all its granules are silent.
 fn merged(
     values: &mut [f32],
     group: usize,

@@ -180,7 +180,8 @@ fn q8_0_rounds_as_llama_cpp() {
     assert!(matches!(f.encode_f32(&[f32::MAX; 32]), Err(FormatError::Value { .. })), "its d is beyond f16");
 }
 
-/// One weight of a block format, by the formulas of llama.cpp's dequantisers as they loop, not as our decoders index.
+/// One weight of a block format, by the formulas of llama.cpp's dequantisers as they loop, not as our
+/// decoders index.
 fn by_loops(name: &str, block: &[u8]) -> Vec<i8> {
     let mut out = Vec::new();
     if name == "TQ2_0" {

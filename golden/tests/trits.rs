@@ -144,7 +144,8 @@ fn non_finite_numbers_are_errors_with_their_place() {
 #[test]
 fn absmean_follows_the_formula_at_its_edges() {
     let of = |w: &[f32]| absmean(w, 1, w.len(), Granularity::Tensor).expect("finite");
-    // mean|W| = 1: half a scale is a tie and goes to the even 0, as does anything below; 1.5 goes to 2, clamped to 1.
+    // mean|W| = 1: half a scale is a tie and goes to the even 0, as does anything below; 1.5 goes to 2,
+    // clamped to 1.
     assert_eq!(of(&[0.5, -0.5, 1.5, 1.5]).trits(), [0, 0, 1, 1]);
     assert_eq!(of(&[0.5, -0.5, 1.5, 1.5]).scales(), &Scales::Tensor(1.0));
     assert_eq!(of(&[0.500_000_06, -0.5, 1.5, 1.5]).trits()[0], 1);
@@ -231,7 +232,8 @@ proptest! {
         let q = &seed[..w.k()];
         let y = ternary_gemm(&w, &[q, q].concat(), &[4.0, 0.5]);
         prop_assert_eq!(y.len(), 2 * w.m());
-        // These scales are multiples of 1/64 below 4, so f64 sums are exact and f32 ones of single scales as well.
+        // These scales are multiples of 1/64 below 4, so f64 sums are exact and f32 ones of single scales as
+        // well.
         for (i, row) in w.dequantize().chunks(w.k()).enumerate() {
             let exact: f64 = row.iter().zip(q).map(|(w, q)| f64::from(*w) * f64::from(*q)).sum();
             prop_assert_eq!(f64::from(y[i]), exact / 4.0);

@@ -2,10 +2,12 @@
 
 use super::{axpy, dot16, softmax};
 
-/// One query head over one key/value head: `q` is `[d]`, `keys` `[len, d]`, `values` `[len, v]`; the result is `[v]`.
+/// One query head over one key/value head: `q` is `[d]`, `keys` `[len, d]`, `values` `[len, v]`; the result
+/// is `[v]`.
 ///
-/// `score_j = dot16(q, k_j) * scale`; softmax over all `len` keys; `out[i]` adds `p_j * values[j][i]` in ascending `j`
-/// by fused multiply-add, from 0. Causality is the caller's: only the keys that the token may see are given.
+/// `score_j = dot16(q, k_j) * scale`; softmax over all `len` keys; `out[i]` adds `p_j * values[j][i]` in
+/// ascending `j` by fused multiply-add, from 0. Causality is the caller's: only the keys that the token may
+/// see are given.
 ///
 /// # Panics
 /// When there is no key, `q` is empty, or the lengths do not fit together.
@@ -26,9 +28,9 @@ pub fn attention(q: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Vec<f32
     out
 }
 
-/// All heads of one token: `q` is `[heads, d]`; `keys` `[kv_heads, len, d]` and `values` `[kv_heads, len, v]` hold one
-/// run of positions a head. Query head `h` attends over key/value head `h / (heads / kv_heads)`. The result is
-/// `[heads, v]`.
+/// All heads of one token: `q` is `[heads, d]`; `keys` `[kv_heads, len, d]` and `values` `[kv_heads, len, v]`
+/// hold one run of positions a head. Query head `h` attends over key/value head `h / (heads / kv_heads)`. The
+/// result is `[heads, v]`.
 ///
 /// # Panics
 /// When `kv_heads` is 0 or does not divide `heads`, or the lengths do not fit together.

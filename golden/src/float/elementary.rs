@@ -1,6 +1,6 @@
-//! Powers, sines and cosines in `f64` from additions, multiplications and divisions alone, so that they are the same bits on every
-//! platform: a libm may answer differently on a processor with FMA than on one without. Accurate to a few units of 1e-16, which
-//! is far more than their rounding to `f32` needs.
+//! Powers, sines and cosines in `f64` from additions, multiplications and divisions alone, so that they are
+//! the same bits on every platform: a libm may answer differently on a processor with FMA than on one
+//! without. Accurate to a few units of 1e-16, which is far more than their rounding to `f32` needs.
 
 use std::f64::consts::{FRAC_PI_2, LN_2};
 
@@ -24,7 +24,8 @@ fn exp_small(r: f64) -> f64 {
     (1..=15).rev().fold(1.0, |sum, i| 1.0 + sum * r / f64::from(i))
 }
 
-/// ln of a positive normal number: its exponent times ln 2, and ln(f) = 2 artanh((f - 1) / (f + 1)) of its mantissa f in [0.7, 1.42).
+/// ln of a positive normal number: its exponent times ln 2, and ln(f) = 2 artanh((f - 1) / (f + 1)) of its
+/// mantissa f in [0.7, 1.42).
 fn ln(x: f64) -> f64 {
     let mut exponent = (x.to_bits() >> 52) as i64 - 1023;
     let mut f = f64::from_bits(x.to_bits() & ((1 << 52) - 1) | 1023 << 52);
@@ -39,8 +40,8 @@ fn ln(x: f64) -> f64 {
     exponent as f64 * LN_2 + 2.0 * z * series
 }
 
-/// (sin x, cos x) for |x| up to about 2^30: quarter turns taken off with pi/2 in three parts of 33 bits, so that each product is exact, then
-/// the Taylor series on [-pi/4, pi/4].
+/// (sin x, cos x) for |x| up to about 2^30: quarter turns taken off with pi/2 in three parts of 33 bits, so
+/// that each product is exact, then the Taylor series on [-pi/4, pi/4].
 pub(super) fn sin_cos(x: f64) -> (f64, f64) {
     const HIGH: f64 = 1.570_796_326_734_125_6;
     const MIDDLE: f64 = 6.077_100_506_303_966e-11;

@@ -1,8 +1,8 @@
 //! The exponential function, written once, and the activation functions that follow from it.
 //!
-//! Everything is branch-free and `#[inline(always)]`: inlined into a loop that is compiled for AVX2 or AVX-512 the
-//! compiler turns these very definitions into vectors, and where there is no fused multiply-add in hardware it calls
-//! the correctly rounded software version. The bits are the same either way.
+//! Everything is branch-free and `#[inline(always)]`: inlined into a loop that is compiled for AVX2 or
+//! AVX-512 the compiler turns these very definitions into vectors, and where there is no fused multiply-add
+//! in hardware it calls the correctly rounded software version. The bits are the same either way.
 
 /// log2(e), rounded to `f32`.
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -18,9 +18,9 @@ const GREATEST: f32 = 88.722_83;
 
 /// e^x, within 1 ulp (a test sweeps it against `f64`; the worst seen is 0.87).
 ///
-/// `x = n ln 2 + r` with an integer `n` and `|r|` about `ln 2 / 2` at most; e^r by its Taylor polynomial of degree 7 (next term:
-/// 5e-9); 2^n added to the exponent bits. Below -87.33654 the result is 0 (no subnormal results), above 88.72283 it
-/// is infinite; NaN stays NaN.
+/// `x = n ln 2 + r` with an integer `n` and `|r|` about `ln 2 / 2` at most; e^r by its Taylor polynomial of
+/// degree 7 (next term: 5e-9); 2^n added to the exponent bits. Below -87.33654 the result is 0 (no subnormal
+/// results), above 88.72283 it is infinite; NaN stays NaN.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let shifted = x.mul_add(LOG2_E, ROUND);

@@ -2,8 +2,8 @@
 
 use half::{bf16, f16};
 
-/// `x` (`[n, k]`) times the transpose of `w` (`[m, k]`): `[n, m]`, all row major. Each output adds in ascending `k` by
-/// fused multiply-add, from 0.
+/// `x` (`[n, k]`) times the transpose of `w` (`[m, k]`): `[n, m]`, all row major. Each output adds in
+/// ascending `k` by fused multiply-add, from 0.
 ///
 /// # Panics
 /// When `k` is 0 or a length is not a multiple of it.

@@ -2,7 +2,8 @@
 
 use super::{dot16, exp, sum16};
 
-/// `out[i] = (x[i] * r) * w[i]` with `r = 1 / sqrt(mean(x^2) + eps)`; the mean of squares is `dot16(x, x) / len`.
+/// `out[i] = (x[i] * r) * w[i]` with `r = 1 / sqrt(mean(x^2) + eps)`; the mean of squares is `dot16(x, x) /
+/// len`.
 ///
 /// # Panics
 /// When the lengths differ.
@@ -15,8 +16,8 @@ pub fn rms_norm(x: &[f32], w: &[f32], eps: f32, out: &mut [f32]) {
     }
 }
 
-/// `x[i] = exp(x[i] - max) / sum16` in place. Finite input gives finite output that sums to about 1; a NaN makes all
-/// of it NaN.
+/// `x[i] = exp(x[i] - max) / sum16` in place. Finite input gives finite output that sums to about 1; a NaN
+/// makes all of it NaN.
 pub fn softmax(x: &mut [f32]) {
     let max = x.iter().fold(f32::NEG_INFINITY, |max, &v| if v > max { v } else { max });
     for v in &mut *x {

@@ -31,7 +31,8 @@ pub fn sum16(x: &[f32]) -> f32 {
     fold16(lanes)
 }
 
-/// The dot product of `a` and `b` in sixteen lanes, each lane accumulating by fused multiply-add; 0 for nothing.
+/// The dot product of `a` and `b` in sixteen lanes, each lane accumulating by fused multiply-add; 0 for
+/// nothing.
 ///
 /// # Panics
 /// When the lengths differ.

@@ -1,7 +1,7 @@
 //! Rotary position embedding.
 //!
-//! Frequencies and angles are `f64`; sine and cosine are rounded once to `f32`; the rotation itself is `f32` without
-//! contraction.
+//! Frequencies and angles are `f64`; sine and cosine are rounded once to `f32`; the rotation itself is `f32`
+//! without contraction.
 
 use super::elementary::{power, sin_cos};
 
@@ -24,8 +24,8 @@ pub enum RopeScaling {
         /// The divisor.
         factor: f64,
     },
-    /// Llama 3 (Hugging Face `_compute_llama3_parameters`): long waves divided by `factor`, short ones kept, a smooth
-    /// passage between.
+    /// Llama 3 (Hugging Face `_compute_llama3_parameters`): long waves divided by `factor`, short ones kept,
+    /// a smooth passage between.
     Llama3 {
         /// The divisor of the long waves.
         factor: f64,
@@ -36,8 +36,8 @@ pub enum RopeScaling {
         /// Context length of the training.
         original_context: f64,
     },
-    /// Each frequency divided by its own number: the tensor `rope_freqs.weight` of a GGUF file, `[dims / 2]`. Missing
-    /// numbers count as 1.
+    /// Each frequency divided by its own number: the tensor `rope_freqs.weight` of a GGUF file, `[dims / 2]`.
+    /// Missing numbers count as 1.
     Divisors(Vec<f32>),
 }
 

@@ -4,9 +4,9 @@ use super::{softmax, sum16};
 
 /// The `top_k` experts of one token with their weights, in ascending expert order.
 ///
-/// Probabilities are the softmax over all `logits`; the `top_k` largest are chosen, of equal ones the lower index; with
-/// `renormalise` each is divided by the chosen ones' sum (`sum16`, in ascending expert order). `top_k` above the number
-/// of experts chooses all.
+/// Probabilities are the softmax over all `logits`; the `top_k` largest are chosen, of equal ones the lower
+/// index; with `renormalise` each is divided by the chosen ones' sum (`sum16`, in ascending expert order).
+/// `top_k` above the number of experts chooses all.
 ///
 /// ```
 /// let chosen = craftsman_golden::float::router(&[0.0, 2.0, 1.0, 2.0], 2, true);

@@ -3,8 +3,8 @@
 use super::{Format, FormatError, TernaryBlock, block_bytes, ternary_block_format};
 use crate::TernaryMatrix;
 
-/// `{ u8 codes[64]; f16 scale }`. Weight `j` of a block is bits `2 (j % 4)` and up of byte `j / 4`: 00 = 0, 01 = +1, 10 = -1,
-/// 11 invalid; times the scale, which is the block's absmean.
+/// `{ u8 codes[64]; f16 scale }`. Weight `j` of a block is bits `2 (j % 4)` and up of byte `j / 4`: 00 = 0,
+/// 01 = +1, 10 = -1, 11 invalid; times the scale, which is the block's absmean.
 ///
 /// The type id 1158 lies far above everything that ggml and its forks use (0 to 43, 97 to 158, 200s, 300s).
 pub struct BitnetT158;

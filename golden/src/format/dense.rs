@@ -11,7 +11,8 @@ pub struct F16;
 /// bfloat16.
 pub struct Bf16;
 
-/// One line a dense format: type, name, GGUF id, bytes, how bytes become `f32`, how `f32` becomes bytes (rounding to nearest even).
+/// One line a dense format: type, name, GGUF id, bytes, how bytes become `f32`, how `f32` becomes bytes
+/// (rounding to nearest even).
 macro_rules! dense_format {
     ($format:ty, $name:literal, $id:literal, $number:ty, $widen:expr, $narrow:expr) => {
         impl Format for $format {

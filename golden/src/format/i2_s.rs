@@ -3,10 +3,10 @@
 use super::{Format, FormatError, check_length, code_three};
 use crate::{Granularity, Scales, ShapeError, TernaryMatrix};
 
-/// `n / 4` bytes of codes, one f32 scale for the whole tensor, 28 bytes of padding. Weights in flat row-major order, 128 to 32 bytes: weight
-/// `r` of a run is bits `6 - 2 (r / 32)` and up of its byte `r % 32`; codes 0, 1, 2 are -1, 0, +1, and 3 is invalid. Source:
-/// microsoft/BitNet `src/ggml-bitnet-mad.cpp`. (Files made on ARM after November 2025 follow a 64 rule under the same id; nothing in the
-/// bytes tells them apart.)
+/// `n / 4` bytes of codes, one f32 scale for the whole tensor, 28 bytes of padding. Weights in flat row-major
+/// order, 128 to 32 bytes: weight `r` of a run is bits `6 - 2 (r / 32)` and up of its byte `r % 32`; codes 0,
+/// 1, 2 are -1, 0, +1, and 3 is invalid. Source: microsoft/BitNet `src/ggml-bitnet-mad.cpp`. (Files made on
+/// ARM after November 2025 follow a 64 rule under the same id; nothing in the bytes tells them apart.)
 pub struct I2S;
 
 /// Weights of one run.

@@ -1,8 +1,8 @@
 //! How files store weights: one file a format (the three dense ones share one), one line each in [`ALL`].
 //!
-//! A format turns bytes into numbers, or into trits and scales, and back. It knows nothing of files: whoever maps one
-//! adds the tensor's name and offset to the errors. Every length and code is checked, so that hostile bytes end in a
-//! [`FormatError`].
+//! A format turns bytes into numbers, or into trits and scales, and back. It knows nothing of files: whoever
+//! maps one adds the tensor's name and offset to the errors. Every length and code is checked, so that
+//! hostile bytes end in a [`FormatError`].
 
 mod bitnet_t158;
 mod dense;
@@ -32,8 +32,8 @@ pub fn by_name(name: &str) -> Option<&'static dyn Format> {
     ALL.iter().copied().find(|format| format.name() == name)
 }
 
-/// The format of that GGUF tensor type id. Ids collide between forks (36 to 42): a container that can tell them apart
-/// by other marks asks [`by_name`].
+/// The format of that GGUF tensor type id. Ids collide between forks (36 to 42): a container that can tell
+/// them apart by other marks asks [`by_name`].
 pub fn by_type_id(id: u32) -> Option<&'static dyn Format> {
     ALL.iter().copied().find(|format| format.type_id() == id)
 }
@@ -97,7 +97,8 @@ pub enum FormatError {
         /// What was given.
         granularity: Granularity,
     },
-    /// A number or scale that the format's number type cannot hold: beyond its range, or for a scale not exactly it.
+    /// A number or scale that the format's number type cannot hold: beyond its range, or for a scale not
+    /// exactly it.
     #[error(
         "{format}: {value} (number {index}) cannot be stored as the format's number type without changing it"
     )]
@@ -133,7 +134,8 @@ pub trait Format: Sync {
     /// Whether it stores trits and scales rather than numbers.
     fn is_ternary(&self) -> bool;
 
-    /// How many bytes an `[m, k]` matrix takes; an error when the shape does not divide into blocks or overflows.
+    /// How many bytes an `[m, k]` matrix takes; an error when the shape does not divide into blocks or
+    /// overflows.
     fn bytes(&self, m: usize, k: usize) -> Result<usize, FormatError>;
 
     /// The `n` numbers of a run of whole blocks; trits are multiplied by their scales.
@@ -149,8 +151,9 @@ pub trait Format: Sync {
         Err(FormatError::NotTernary { format: self.name() })
     }
 
-    /// Trits and scales as bytes. Scales are never changed on the way: one that the format cannot hold exactly is an
-    /// error ([`absmean_stored`](crate::quantize::absmean_stored) makes scales that can be held).
+    /// Trits and scales as bytes. Scales are never changed on the way: one that the format cannot hold
+    /// exactly is an error ([`absmean_stored`](crate::quantize::absmean_stored) makes scales that can be
+    /// held).
     fn encode_ternary(&self, _weights: &TernaryMatrix) -> Result<Vec<u8>, FormatError> {
         Err(FormatError::NotTernary { format: self.name() })
     }

@@ -3,15 +3,16 @@
 use super::{Format, FormatError, TernaryBlock, block_bytes, ternary_block_format};
 use crate::TernaryMatrix;
 
-/// `{ u8 qs[48]; u8 qh[4]; f16 d }`. A byte is `ceil(256 q / 243)` where `q` has five base-3 digits `t + 1`, the first weight's most
-/// significant; digit `n` comes back as `(((byte * 3^n) & 255) * 3) >> 8`, for any byte a valid one. The four bytes of `qh` hold four
-/// digits each, as if a fifth were 0. Source: llama.cpp `ggml-quants.c`, `quantize_row_tq1_0_ref` and `dequantize_row_tq1_0`.
+/// `{ u8 qs[48]; u8 qh[4]; f16 d }`. A byte is `ceil(256 q / 243)` where `q` has five base-3 digits `t + 1`,
+/// the first weight's most significant; digit `n` comes back as `(((byte * 3^n) & 255) * 3) >> 8`, for any
+/// byte a valid one. The four bytes of `qh` hold four digits each, as if a fifth were 0. Source: llama.cpp
+/// `ggml-quants.c`, `quantize_row_tq1_0_ref` and `dequantize_row_tq1_0`.
 pub struct Tq1_0;
 
 ternary_block_format!(Tq1_0, "TQ1_0", 34);
 
-/// The three parts of a block: how many bytes, and how many digits in each. Within a part the weights run over the bytes' first digits, then
-/// their second ones, and so on.
+/// The three parts of a block: how many bytes, and how many digits in each. Within a part the weights run
+/// over the bytes' first digits, then their second ones, and so on.
 const PARTS: [(usize, u32); 3] = [(32, 5), (16, 5), (4, 4)];
 
 impl TernaryBlock for Tq1_0 {

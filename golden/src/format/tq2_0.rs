@@ -3,8 +3,9 @@
 use super::{Format, FormatError, TernaryBlock, block_bytes, code_three, ternary_block_format};
 use crate::TernaryMatrix;
 
-/// `{ u8 qs[64]; f16 d }`. Weight `32 * l + m` of the half `h` is `((qs[32 h + m] >> 2 l) & 3) - 1`, times `d`; code 3 is
-/// invalid (it would be +2, and no quantiser writes it). Source: llama.cpp `ggml-quants.c`, `dequantize_row_tq2_0`.
+/// `{ u8 qs[64]; f16 d }`. Weight `32 * l + m` of the half `h` is `((qs[32 h + m] >> 2 l) & 3) - 1`, times
+/// `d`; code 3 is invalid (it would be +2, and no quantiser writes it). Source: llama.cpp `ggml-quants.c`,
+/// `dequantize_row_tq2_0`.
 pub struct Tq2_0;
 
 ternary_block_format!(Tq2_0, "TQ2_0", 35);
