@@ -153,16 +153,15 @@ struct Decoded {
 struct Program<'a> {
     code: &'a [u8],
     address: u64,
-    /// By offset, in pages that exist once execution reached them: code may be a whole program, of which little runs.
-    pages: Vec<Option<Box<Page>>>,
+    /// By offset, the number in `decoded` of the instruction that begins there, plus one. Four zero bytes an offset
+    /// cost nothing until they are touched, so that `code` may be a whole program.
+    numbers: Vec<u32>,
+    decoded: Vec<Decoded>,
 }
-
-type Page = [Option<Decoded>; PAGE_BYTES];
 
 impl<'a> Program<'a> {
     fn new(code: &'a [u8], address: u64) -> Self {
-        let pages = std::iter::repeat_with(|| None).take(code.len().div_ceil(PAGE_BYTES)).collect();
-        Self { code, address, pages }
+        Self { code, address, numbers: vec![0; code.len()], decoded: Vec::new() }
     }
 
     /// The instruction at `address`.
@@ -170,22 +169,21 @@ impl<'a> Program<'a> {
         let fault = |kind| Fault { address, instruction: String::new(), kind };
         let offset = address.checked_sub(self.address).filter(|&offset| offset < self.code.len() as u64);
         let offset = offset.ok_or_else(|| fault(FaultKind::OutsideCode))? as usize;
-        let page = self.pages[offset / PAGE_BYTES].get_or_insert_with(|| Box::new([None; PAGE_BYTES]));
-        let slot = &mut page[offset % PAGE_BYTES];
-        if slot.is_none() {
+        if self.numbers[offset] == 0 {
             let mut decoder = Decoder::with_ip(64, &self.code[offset..], address, DecoderOptions::NONE);
             let instruction = decoder.decode();
             if instruction.is_invalid() {
                 return Err(fault(FaultKind::Undecodable));
             }
-            *slot = Some(Decoded { instruction, operation: Operation::of(&instruction), executed: 0 });
+            self.decoded.push(Decoded { instruction, operation: Operation::of(&instruction), executed: 0 });
+            self.numbers[offset] = self.decoded.len() as u32;
         }
-        slot.as_mut().ok_or_else(|| fault(FaultKind::Undecodable))
+        Ok(&mut self.decoded[self.numbers[offset] as usize - 1])
     }
 
     fn counts(&self) -> BTreeMap<Mnemonic, u64> {
         let mut counts = BTreeMap::new();
-        for decoded in self.pages.iter().flatten().flat_map(|page| page.iter().flatten()) {
+        for decoded in &self.decoded {
             *counts.entry(decoded.instruction.mnemonic()).or_default() += decoded.executed;
         }
         counts
