@@ -3,7 +3,8 @@
 use super::reduce::{dot, padded, softmax};
 use super::vector::Vector;
 
-/// [`golden::float::attention`](craftsman_golden::float::attention). `scores` is scratch; `out` has the values' width.
+/// [`golden::float::attention`](craftsman_golden::float::attention). `scores` is scratch; `out` has the
+/// values' width.
 #[inline(always)]
 pub(super) fn attention<V: Vector>(
     v: V,
@@ -27,7 +28,7 @@ pub(super) fn attention<V: Vector>(
 
 /// `dot(q, key) * scale` for each key, four at a time.
 #[inline(always)]
-fn score<V: Vector>(v: V, q: &[f32], keys: &[f32], scale: f32, scores: &mut Vec<f32>) {
+pub(super) fn score<V: Vector>(v: V, q: &[f32], keys: &[f32], scale: f32, scores: &mut Vec<f32>) {
     scores.clear();
     let (q16, tail) = q.as_chunks::<16>();
     let mut quads = keys.chunks_exact(4 * q.len());
@@ -55,7 +56,7 @@ fn score<V: Vector>(v: V, q: &[f32], keys: &[f32], scale: f32, scores: &mut Vec<
 
 /// `out[i] = sum over j of p[j] * values[j][i]`, 64 columns at a time, then 16, then the rest.
 #[inline(always)]
-fn mix<V: Vector>(v: V, p: &[f32], values: &[f32], out: &mut [f32]) {
+pub(super) fn mix<V: Vector>(v: V, p: &[f32], values: &[f32], out: &mut [f32]) {
     let width = out.len();
     let mut start = 0;
     while start + 64 <= width {

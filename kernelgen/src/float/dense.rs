@@ -100,8 +100,8 @@ pub(super) enum Panels {
     BF16(Vec<Column<bf16>>),
 }
 
-/// A dense matrix in the layout of the matrix product: panels of sixteen rows, `[panel][col][16]`, the last one padded with zeros. The
-/// numbers stay as wide as they were.
+/// A dense matrix in the layout of the matrix product: panels of sixteen rows, `[panel][col][16]`, the last
+/// one padded with zeros. The numbers stay as wide as they were.
 #[derive(Debug, Clone)]
 pub struct PackedDense {
     rows: usize,
@@ -168,8 +168,8 @@ fn copy_lane<T: Copy>(columns: &[Column<T>], lane: usize, out: &mut [f32], widen
     }
 }
 
-/// Turns rows of `cols` numbers into columns of sixteen, reading sixteen rows side by side; rows that are missing from the last panel are
-/// zeros.
+/// Turns rows of `cols` numbers into columns of sixteen, reading sixteen rows side by side; rows that are
+/// missing from the last panel are zeros.
 fn pack<T: Copy + Default>(values: &[T], cols: usize) -> Vec<Column<T>> {
     let missing = vec![T::default(); cols];
     let mut columns = Vec::with_capacity((values.len() / cols).div_ceil(PANEL_ROWS) * cols);

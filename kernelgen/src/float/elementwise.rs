@@ -1,5 +1,5 @@
-//! Operations without a reduction: golden's own scalar definitions in loops that the compiler turns into vectors of
-//! whatever tier they are inlined into.
+//! Operations without a reduction: golden's own scalar definitions in loops that the compiler turns into
+//! vectors of whatever tier they are inlined into.
 
 use craftsman_golden::float::{relu2, silu};
 

@@ -1,7 +1,7 @@
 //! The dense matrix product.
 //!
-//! Outputs stand in the lanes, so each is one chain of fused multiply-adds in ascending `k`, as golden has it. A chain waits for
-//! itself; speed comes from several chains side by side:
+//! Outputs stand in the lanes, so each is one chain of fused multiply-adds in ascending `k`, as golden has
+//! it. A chain waits for itself; speed comes from several chains side by side:
 //! 1. one token: four panels at once, which are also four streams for the memory to deliver, each prefetched ahead;
 //! 2. many tokens: four tokens on each panel, so that widened weights are used four times; tokens in groups whose
 //!    activations stay in the second-level cache while a group walks all panels.
@@ -18,7 +18,7 @@ const TOKEN_GROUP: usize = 32;
 const PREFETCH_BYTES: usize = 2048;
 
 /// A number type that weights are stored as.
-trait Storage: Copy {
+pub(super) trait Storage: Copy {
     /// One column of a panel as `f32`.
     fn widen<V: Vector>(v: V, column: &Column<Self>) -> V::F;
 }
@@ -44,7 +44,8 @@ impl Storage for bf16 {
     }
 }
 
-/// [`golden::float::matmul`](craftsman_golden::float::matmul) for the rows that `out` owns; `x` is `[out.tokens(), cols]`.
+/// [`golden::float::matmul`](craftsman_golden::float::matmul) for the rows that `out` owns; `x` is
+/// `[out.tokens(), cols]`.
 #[inline(always)]
 pub(super) fn dense_matmul<V: Vector>(v: V, w: &PackedDense, x: &[f32], out: &mut OutputColumns<'_>) {
     let rows = out.rows();
@@ -61,7 +62,7 @@ pub(super) fn dense_matmul<V: Vector>(v: V, w: &PackedDense, x: &[f32], out: &mu
 
 /// All tokens times all of `panels`, each `k` columns.
 #[inline(always)]
-fn product<V: Vector, T: Storage>(
+pub(super) fn product<V: Vector, T: Storage>(
     v: V,
     panels: &[Column<T>],
     x: &[f32],
@@ -80,7 +81,8 @@ fn product<V: Vector, T: Storage>(
     }
 }
 
-/// One group of tokens, from `token` on, over all panels: `P` panels and `N` tokens at a time, and what remains one by one.
+/// One group of tokens, from `token` on, over all panels: `P` panels and `N` tokens at a time, and what
+/// remains one by one.
 #[inline(always)]
 fn walk<V: Vector, T: Storage, const P: usize, const N: usize>(
     v: V,
@@ -155,7 +157,11 @@ fn block<V: Vector, T: Storage, const P: usize, const N: usize>(
     for (n, sums) in sums.into_iter().enumerate() {
         let outs = out.row_mut(token + n)[row..].chunks_mut(PANEL_ROWS);
         for (out, sum) in outs.zip(sums) {
-            out.copy_from_slice(&v.array(sum)[..out.len()]);
+            let sum = v.array(sum);
+            match out.first_chunk_mut() {
+                Some(out) => *out = sum,
+                None => out.copy_from_slice(&sum[..out.len()]),
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Fast twins of [`craftsman_golden::float`], bit-equal to it on every tier.
 //!
-//! Each operation is written once, over sixteen lanes ([`vector`]'s vocabulary) or over golden's own scalar definitions in a loop, and
-//! compiled once a tier (`tiers`). [`FloatOps`] is one tier's table; it is chosen when a model is loaded.
+//! Each operation is written once, over sixteen lanes ([`vector`]'s vocabulary) or over golden's own scalar
+//! definitions in a loop, and compiled once a tier (`tiers`). [`FloatOps`] is one tier's table; it is chosen
+//! when a model is loaded.
 
 #![allow(
     clippy::inline_always,
@@ -60,7 +61,8 @@ impl FloatOps {
 
     /// `out[i] = x[i] / sqrt(mean(x^2) + eps) * w[i]`, all of one length.
     pub fn rms_norm(&self, x: &[f32], w: &[f32], eps: f32, out: &mut [f32]) {
-        // SAFETY: a `FloatOps` is only made (`for_caps`, `all`) after its tier's `present()` said that the processor has the instructions.
+        // SAFETY: a `FloatOps` is only made (`for_caps`, `all`) after its tier's `present()` said that the
+        // processor has the instructions.
         unsafe { (self.operations.rms_norm)(x, w, eps, out) }
     }
 
@@ -100,8 +102,8 @@ impl FloatOps {
         unsafe { (self.operations.axpy)(p, v, acc) }
     }
 
-    /// One query head `q` (`[d]`) over `keys` (`[len, d]`) and `values` (`[len, out.len()]`), both contiguous and not
-    /// empty. `scores` is scratch to be reused.
+    /// One query head `q` (`[d]`) over `keys` (`[len, d]`) and `values` (`[len, out.len()]`), both contiguous
+    /// and not empty. `scores` is scratch to be reused.
     pub fn attention(
         &self,
         q: &[f32],
@@ -121,8 +123,8 @@ impl FloatOps {
         unsafe { (self.operations.quantize_absmax)(x, q) }
     }
 
-    /// `x` (`[out.tokens(), w.cols()]`) times the transpose of `w`: the output columns `out.rows()`, which begin at a multiple of
-    /// [`PANEL_ROWS`] and end at one or at `w.rows()`.
+    /// `x` (`[out.tokens(), w.cols()]`) times the transpose of `w`: the output columns `out.rows()`, which
+    /// begin at a multiple of [`PANEL_ROWS`] and end at one or at `w.rows()`.
     pub fn dense_matmul(&self, w: &PackedDense, x: &[f32], out: &mut OutputColumns<'_>) {
         // SAFETY: as in `rms_norm`.
         unsafe { (self.operations.dense_matmul)(w, x, out) }

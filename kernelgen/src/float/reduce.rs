@@ -30,7 +30,7 @@ pub(super) fn dot<V: Vector>(v: V, a: &[f32], b: &[f32]) -> f32 {
 
 /// [`golden::float::sum16`](craftsman_golden::float::sum16).
 #[inline(always)]
-fn sum<V: Vector>(v: V, x: &[f32]) -> f32 {
+pub(super) fn sum<V: Vector>(v: V, x: &[f32]) -> f32 {
     let (x, tail) = x.as_chunks::<16>();
     let mut sum = v.splat(0.0);
     for x in x {
@@ -42,14 +42,17 @@ fn sum<V: Vector>(v: V, x: &[f32]) -> f32 {
     v.fold(sum)
 }
 
-/// The largest value; negative infinity for nothing. The order does not matter: a maximum is exact, and the sign of a
-/// zero and the choice among NaN are lost in the softmax that asks.
+/// The largest value; negative infinity for nothing. The order does not matter: a maximum is exact, and the
+/// sign of a zero and the choice among NaN are lost in the softmax that asks.
 #[inline(always)]
-fn max<V: Vector>(v: V, x: &[f32]) -> f32 {
+pub(super) fn max<V: Vector>(v: V, x: &[f32]) -> f32 {
     let (x, tail) = x.as_chunks::<16>();
-    let mut max = v.load(&padded(tail, f32::NEG_INFINITY));
+    let mut max = v.splat(f32::NEG_INFINITY);
     for x in x {
         max = v.max(max, v.load(x));
+    }
+    if !tail.is_empty() {
+        max = v.max(max, v.load(&padded(tail, f32::NEG_INFINITY)));
     }
     v.array(max).into_iter().fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max })
 }
@@ -79,8 +82,9 @@ pub(super) fn softmax<V: Vector>(v: V, x: &mut [f32]) {
 
 /// [`golden::quantize::absmax`](craftsman_golden::quantize::absmax).
 ///
-/// Magnitudes are compared as integers, which order as the floats do and put infinities and NaN above all numbers. And
-/// the clamp is left out: with a = (1 / max) * 127 the products are at most 127 (1 + 2^-20), which round to 127. Adding
+/// Magnitudes are compared as integers, which order as the floats do and put infinities and NaN above all
+/// numbers. And the clamp is left out: with a = (1 / max) * 127 the products are at most 127 (1 + 2^-20),
+/// which round to 127. Adding
 /// 1.5 * 2^23 rounds to an integer, ties to even, and leaves it in the low bits.
 #[inline(always)]
 pub(super) fn quantize_absmax(x: &[f32], q: &mut [i8]) -> Result<f32, NonFinite> {

@@ -10,8 +10,8 @@ use super::x86::{Avx2, Avx512};
 use super::{attention, elementwise, matmul, reduce};
 use crate::OutputColumns;
 
-/// The operations of one tier. Calling one is sound only where the processor has what [`requires`](Self::requires) lists and
-/// [`present`](Self::present) answered yes.
+/// The operations of one tier. Calling one is sound only where the processor has what
+/// [`requires`](Self::requires) lists and [`present`](Self::present) answered yes.
 pub(super) struct Operations {
     /// Name of the tier.
     pub(super) name: &'static str,
@@ -34,7 +34,8 @@ pub(super) struct Operations {
 /// Query, keys, values, scale, scratch for scores, output.
 type Attention = unsafe fn(&[f32], &[f32], &[f32], f32, &mut Vec<f32>, &mut [f32]);
 
-/// Compiles every operation with the target features `$target`, on the vectors that `$vector` gives permission for.
+/// Compiles every operation with the target features `$target`, on the vectors that `$vector` gives
+/// permission for.
 macro_rules! tier {
     ($table:ident, $name:literal, $requires:expr, $present:expr, $vector:expr $(, #[$target:meta])?) => {
         static $table: Operations = {

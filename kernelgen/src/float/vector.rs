@@ -1,15 +1,15 @@
 //! The vocabulary of the float operations: sixteen `f32`, and what can be done with them.
 //!
-//! The algorithms are written once over [`Vector`]; a tier says only these few words. A value of an implementing type is the
-//! permission to use that tier's instructions, so the words themselves are safe.
+//! The algorithms are written once over [`Vector`]; a tier says only these few words. A value of an
+//! implementing type is the permission to use that tier's instructions, so the words themselves are safe.
 
 use craftsman_golden::float::fold16;
 use half::{bf16, f16};
 
 /// One tier's sixteen lanes.
 ///
-/// Every method is `#[inline(always)]`, so that it becomes instructions of the function with the tier's target features that it is
-/// finally inlined into.
+/// Every method is `#[inline(always)]`, so that it becomes instructions of the function with the tier's
+/// target features that it is finally inlined into.
 pub(super) trait Vector: Copy {
     /// Sixteen `f32` in registers.
     type F: Copy;
@@ -54,12 +54,13 @@ pub(super) trait Vector: Copy {
 /// Whether the baseline has a fused multiply-add.
 const BASELINE_FUSES: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 
-/// `a.mul_add(b, c)`, in a form that becomes vectors where the baseline has no such instruction: there `mul_add` itself is a call of
-/// the software version, some ten times slower.
+/// `a.mul_add(b, c)`, in a form that becomes vectors where the baseline has no such instruction: there
+/// `mul_add` itself is a call of the software version, some ten times slower.
 ///
-/// In `f64` the product is exact and the sum has one rounding. That sum is then rounded to odd instead of to nearest (towards zero,
-/// and the last bit set if anything was lost), which makes the second rounding, to `f32`, the right one (Boldo and Melquiond, "Emulation
-/// of a FMA and correctly rounded sums", 2008). What was lost is Knuth's two-sum.
+/// In `f64` the product is exact and the sum has one rounding. That sum is then rounded to odd instead of to
+/// nearest (towards zero, and the last bit set if anything was lost), which makes the second rounding, to
+/// `f32`, the right one (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008). What
+/// was lost is Knuth's two-sum.
 #[inline(always)]
 fn fused(a: f32, b: f32, c: f32) -> f32 {
     if BASELINE_FUSES {

@@ -1,8 +1,8 @@
 //! The vocabulary in AVX2 and in AVX-512.
 //!
-//! Unsafe stands here and in `tiers.rs` only: an intrinsic is unsafe to call where the compiler does not know that the processor has
-//! it. `Avx2` and `Avx512` can only be made by an unsafe constructor that demands exactly those features, and so every intrinsic below
-//! may rely on `self`.
+//! Unsafe stands here and in `tiers.rs` only: an intrinsic is unsafe to call where the compiler does not know
+//! that the processor has it. `Avx2` and `Avx512` can only be made by an unsafe constructor that demands
+//! exactly those features, and so every intrinsic below may rely on `self`.
 
 #![allow(clippy::wildcard_imports, reason = "the intrinsics are one vocabulary with prefixed names")]
 #![allow(clippy::cast_ptr_alignment, reason = "every load here is an unaligned one")]
@@ -42,7 +42,8 @@ impl Avx512 {
 #[inline(always)]
 fn prefetch<T>(at: &T, ahead: usize) {
     let place = std::ptr::from_ref(at).wrapping_byte_add(ahead);
-    // SAFETY: SSE is part of every x86-64, and a prefetch of any address, even an unmapped one, has no effect but on speed.
+    // SAFETY: SSE is part of every x86-64, and a prefetch of any address, even an unmapped one, has no effect
+    // but on speed.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
 }
 
@@ -71,8 +72,8 @@ impl Vector for Avx2 {
     #[inline(always)]
     fn load_bf16(self, x: &[bf16; 16]) -> Self::F {
         let at = x.as_ptr().cast::<__m128i>();
-        // SAFETY: `self` proves AVX2; both unaligned reads of 16 bytes lie inside the 32 of `x`. A bfloat16 is the upper half of
-        // an f32.
+        // SAFETY: `self` proves AVX2; both unaligned reads of 16 bytes lie inside the 32 of `x`. A bfloat16
+        // is the upper half of an f32.
         unsafe {
             let widen = |half| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(half)));
             [widen(_mm_loadu_si128(at)), widen(_mm_loadu_si128(at.add(1)))]
@@ -113,7 +114,8 @@ impl Vector for Avx2 {
         self.fold4([x; 4])[0]
     }
 
-    /// 8 + 8 and 4 + 4 in each vector; then the four are transposed, so that 2 + 2 and 1 + 1 happen for all at once.
+    /// 8 + 8 and 4 + 4 in each vector; then the four are transposed, so that 2 + 2 and 1 + 1 happen for all
+    /// at once.
     #[inline(always)]
     fn fold4(self, x: [Self::F; 4]) -> [f32; 4] {
         // SAFETY: `self` proves AVX.
@@ -163,7 +165,8 @@ impl Vector for Avx512 {
 
     #[inline(always)]
     fn load_bf16(self, x: &[bf16; 16]) -> __m512 {
-        // SAFETY: `self` proves AVX-512 F; the unaligned read of 32 bytes is all of `x`. A bfloat16 is the upper half of an f32.
+        // SAFETY: `self` proves AVX-512 F; the unaligned read of 32 bytes is all of `x`. A bfloat16 is the
+        // upper half of an f32.
         unsafe {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
