@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Instant;
 
+use craftsman::kernelgen::PeakProbe;
 use serde::Serialize;
 
 /// Samples of one quantity.
@@ -37,8 +38,8 @@ const BUFFER_BYTES: u64 = 512 << 20;
 const BUFFER_PER_CACHE: u64 = 8;
 /// Largest buffer: a machine with a huge cache is not to run out of memory.
 const BUFFER_LIMIT: u64 = 2 << 30;
-/// How often the buffer is read; the first pass also brings in the pages.
-const PASSES: usize = 5;
+/// How often a ceiling is measured, after one pass that is not counted: it brings in pages and wakes the processor.
+const PASSES: usize = 9;
 
 /// Bytes a second that `threads` threads together read from main memory, each its own stretch, in ascending order.
 ///
@@ -56,6 +57,20 @@ pub fn read_bandwidth(threads: NonZeroUsize, last_cache: Option<u64>) -> Option<
             }
         });
         bytes as f64 / start.elapsed().as_secs_f64()
+    };
+    pass();
+    Samples::new((0..PASSES).map(|_| pass()).collect())
+}
+
+/// Products of two bytes a second, multiplied and added, that `threads` threads make together when nothing else is to
+/// be done: the ceiling of ternary kernels.
+pub fn byte_products(probe: &PeakProbe, threads: NonZeroUsize) -> Option<Samples> {
+    let pass = || {
+        let start = Instant::now();
+        thread::scope(|scope| {
+            (0..threads.get()).for_each(|_| drop(scope.spawn(|| probe.run())));
+        });
+        probe.products() as f64 * threads.get() as f64 / start.elapsed().as_secs_f64()
     };
     pass();
     Samples::new((0..PASSES).map(|_| pass()).collect())

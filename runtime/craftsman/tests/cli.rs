@@ -196,6 +196,7 @@ fn bench_reports_rates_and_bandwidth() {
         tests.iter().all(|test| test["tokens_per_second"]["median"].as_f64().is_some_and(|rate| rate > 0.0))
     );
     assert!(report["memory_bandwidth"]["median"].as_f64().is_some_and(|rate| rate > 1e8));
+    assert!(report["byte_products"]["median"].as_f64().is_some_and(|rate| rate > 1e8));
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use craftsman::{Model, ModelError};
+use craftsman::kernelgen::PeakProbe;
+use craftsman::{Checkpoint, Model, ModelError};
 use serde::Serialize;
 
 use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
 use crate::cli::{Bench, Shared};
 use crate::failure::Failure;
-use crate::measure::{Samples, read_bandwidth};
+use crate::measure::{Samples, byte_products, read_bandwidth};
 use crate::progress::{self, Progress};
 use crate::table::{self, table};
 
@@ -23,6 +24,8 @@ struct Report {
     architecture: &'static str,
     weight_bytes: usize,
     weight_bytes_per_token: usize,
+    /// Products of a weight and an activation in the blocks' matrices.
+    products_per_token: u64,
     processor: String,
     tier: String,
     threads: usize,
@@ -31,6 +34,8 @@ struct Report {
     verify_milliseconds: f64,
     /// Bytes a second that the same threads read from memory in this run.
     memory_bandwidth: Option<Samples>,
+    /// Products of two bytes a second that the same threads make in this run, in the instructions of `tier`.
+    byte_products: Option<Samples>,
     tests: Vec<Test>,
     kernels: Vec<KernelRow>,
 }
@@ -61,30 +66,48 @@ pub fn run(arguments: &Bench, shared: &Shared) -> Result<(), Failure> {
     let mut tests = Vec::new();
     tests.extend(bench.prefill(prompt, &progress)?);
     tests.extend(bench.decode(generated, &progress)?);
-    progress.message("memory bandwidth");
-    let threads = NonZeroUsize::new(model.threads()).unwrap_or(NonZeroUsize::MIN);
-    let last_cache = model.caps().caches.l3.map(|cache| cache.size_bytes);
-    let bandwidth = read_bandwidth(threads, last_cache);
+    let ceilings = Ceilings::measure(&model, &progress)?;
     drop(progress);
-    let report = report(checkpoint.path().display().to_string(), &model, tests, bandwidth);
+    let report = report(&checkpoint, &model, tests, ceilings);
     if shared.json { print_json(&report) } else { super::print(&text(&report)) }
 }
 
-fn report(path: String, model: &Model, tests: Vec<Test>, memory_bandwidth: Option<Samples>) -> Report {
+/// What the machine can do at most.
+struct Ceilings {
+    bandwidth: Option<Samples>,
+    products: Option<Samples>,
+}
+
+impl Ceilings {
+    /// Measures them with as many threads as the model uses.
+    fn measure(model: &Model, progress: &Progress) -> Result<Self, Failure> {
+        let threads = NonZeroUsize::new(model.threads()).unwrap_or(NonZeroUsize::MIN);
+        progress.message("memory bandwidth");
+        let last_cache = model.caps().caches.l3.map(|cache| cache.size_bytes);
+        let bandwidth = read_bandwidth(threads, last_cache);
+        progress.message("integer products");
+        let products = byte_products(&PeakProbe::new(model.caps())?, threads);
+        Ok(Self { bandwidth, products })
+    }
+}
+
+fn report(checkpoint: &Checkpoint, model: &Model, tests: Vec<Test>, ceilings: Ceilings) -> Report {
     let kernels = kernel_rows(&model.kernels());
     let total = |time: fn(&KernelRow) -> f64| kernels.iter().map(time).sum::<f64>() / 1e3;
     Report {
-        model: path,
+        model: checkpoint.path().display().to_string(),
         architecture: model.config().architecture,
         weight_bytes: model.weight_bytes(),
         weight_bytes_per_token: model.weight_bytes_per_token(),
+        products_per_token: products_per_token(checkpoint, model),
         processor: model.caps().brand.trim().to_string(),
         tier: model.caps().tier().to_string(),
         threads: model.threads(),
         load_seconds: model.load_time().as_secs_f64(),
         emit_milliseconds: total(|row| row.emit_microseconds),
         verify_milliseconds: total(|row| row.verify_microseconds),
-        memory_bandwidth,
+        memory_bandwidth: ceilings.bandwidth,
+        byte_products: ceilings.products,
         tests,
         kernels,
     }
@@ -171,46 +194,68 @@ impl Runner<'_> {
 }
 
 fn text(report: &Report) -> String {
-    let bandwidth = report.memory_bandwidth.as_ref().map(|samples| samples.median);
-    let rows = report.tests.iter().map(|test| {
-        let weights = test.weight_bytes_per_second;
-        let share = weights
-            .zip(bandwidth)
-            .map(|(weights, bandwidth)| format!("{:.0} %", weights / bandwidth * 100.0));
-        let weights = weights.map(|weights| format!("{:.2} GB/s", weights / 1e9));
-        let rate = &test.tokens_per_second;
-        vec![
-            test.name.clone(),
-            report.threads.to_string(),
-            format!("{:.2}", rate.median),
-            format!("{:.2} .. {:.2}", rate.min, rate.max),
-            weights.unwrap_or_default(),
-            share.unwrap_or_default(),
-        ]
-    });
-    let header = ["test", "threads", "tokens/s", "slowest .. fastest", "weights read", "of bandwidth"];
-    let machine = report.memory_bandwidth.as_ref().map_or_else(String::new, |samples| {
-        let [median, min, max] = [samples.median, samples.min, samples.max].map(|rate| rate / 1e9);
-        format!(
-            "memory read bandwidth  {median:.2} GB/s ({min:.2} .. {max:.2}), {} threads\n",
-            report.threads
-        )
-    });
+    let header = ["test", "threads", "tokens/s", "slowest .. fastest", "weights read", "products"];
+    let rows = report.tests.iter().map(|test| row(test, report));
+    let threads = report.threads;
     format!(
-        "model                  {}, {}, {} of packed weights, {} touched by a token\n\
-         processor              {}, tier {}\n\
-         {machine}\
-         loaded in              {:.3} s, of which kernels: emitted {:.2} ms, verified {:.1} ms\n\n{}\n\n{}",
+        "model            {}, {}\n\
+         weights          {} packed, {} read by a token, {} products a token\n\
+         processor        {}, tier {}, {threads} threads\n\
+         memory read      {}\n\
+         int8 products    {}\n\
+         loaded in        {:.3} s; kernels were emitted in {:.2} ms, verified in {:.1} ms\n\n{}\n\n{}",
         report.model,
         report.architecture,
         table::bytes(report.weight_bytes as u64),
         table::bytes(report.weight_bytes_per_token as u64),
+        table::count(report.products_per_token),
         report.processor,
         report.tier,
+        ceiling("GB/s", report.memory_bandwidth.as_ref()),
+        ceiling("GMAC/s", report.byte_products.as_ref()),
         report.load_seconds,
         report.emit_milliseconds,
         report.verify_milliseconds,
         table(&header, &[1, 2, 3, 4, 5], rows),
         kernel_table(&report.kernels),
     )
+}
+
+/// What the machine can do at most: the fastest pass. The others say how quiet the machine was.
+fn ceiling(unit: &str, samples: Option<&Samples>) -> String {
+    samples.map_or_else(String::new, |samples| {
+        let [median, min, max] = [samples.median, samples.min, samples.max].map(|rate| rate / 1e9);
+        format!("{max:.2} {unit} at best (median {median:.2}, worst {min:.2})")
+    })
+}
+
+fn row(test: &Test, report: &Report) -> Vec<String> {
+    let rate = &test.tokens_per_second;
+    let share = |value: f64, unit: &str, ceiling: Option<&Samples>| {
+        let share =
+            ceiling.map_or_else(String::new, |ceiling| format!(" ({:.0} %)", value / ceiling.max * 100.0));
+        format!("{:.2} {unit}{share}", value / 1e9)
+    };
+    let weights = test.weight_bytes_per_second;
+    vec![
+        test.name.clone(),
+        report.threads.to_string(),
+        format!("{:.2}", rate.median),
+        format!("{:.2} .. {:.2}", rate.min, rate.max),
+        weights.map_or_else(String::new, |value| share(value, "GB/s", report.memory_bandwidth.as_ref())),
+        share(rate.median * report.products_per_token as f64, "GMAC/s", report.byte_products.as_ref()),
+    ]
+}
+
+/// Products of a weight and an activation that the blocks' matrices make for one token. The head, which multiplies
+/// floats, and attention, which has no weights, are not counted.
+fn products_per_token(checkpoint: &Checkpoint, model: &Model) -> u64 {
+    let matrices =
+        checkpoint.tensors().filter(|tensor| tensor.name.starts_with("blk.") && tensor.shape.len() > 1);
+    let products = matrices.map(|tensor| {
+        let all = tensor.shape.iter().map(|&size| size as u64).product::<u64>();
+        let experts = model.config().experts.filter(|_| tensor.shape.len() > 2);
+        experts.map_or(all, |experts| all / experts.count as u64 * experts.used as u64)
+    });
+    products.sum()
 }
