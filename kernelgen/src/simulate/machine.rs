@@ -18,8 +18,6 @@ const STACK_BYTES: usize = 1 << 16;
 /// The return address of the outermost call: not canonical, so it can only be reached by returning.
 const RETURN_ADDRESS: u64 = 0x5afe_0000_0000_5afe;
 const DEFAULT_BUDGET: u64 = 1 << 32;
-/// Bytes of code a page of decoded instructions.
-const PAGE_BYTES: usize = 256;
 
 /// Memory, and the ability to run code on it.
 ///
