@@ -49,3 +49,8 @@ static CARRIED_MODEL: &[u8] = include_bytes!("../assets/python-5m-i2_s.gguf");
 pub fn carried_model() -> Result<Checkpoint, ModelError> {
     Checkpoint::from_gguf(container::Gguf::from_bytes(CARRIED_MODEL_NAME, CARRIED_MODEL.to_vec())?)
 }
+
+/// The README's example is compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
