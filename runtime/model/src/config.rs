@@ -68,6 +68,12 @@ pub struct ExpertConfig {
 impl ModelConfig {
     /// Reads and checks the configuration of `checkpoint`, whose architecture is `row`.
     pub fn read(checkpoint: &Checkpoint, row: &Architecture) -> Result<Self, ModelError> {
+        let config = Self::parse(checkpoint, row);
+        let checked = config.and_then(|config| config.check(checkpoint.metadata()).map(|()| config));
+        checked.map_err(|error| error.in_file(checkpoint.path()))
+    }
+
+    fn parse(checkpoint: &Checkpoint, row: &Architecture) -> Result<Self, ModelError> {
         let metadata = checkpoint.metadata();
         let hidden = size(metadata, "embedding_length")?;
         let heads = size(metadata, "attention.head_count")?;
@@ -78,7 +84,7 @@ impl ModelConfig {
             Some(experts) => optional_size(metadata, "feed_forward_length")?.unwrap_or(experts.ffn),
             None => size(metadata, "feed_forward_length")?,
         };
-        let config = Self {
+        Ok(Self {
             architecture: row.name(),
             hidden,
             ffn,
@@ -92,9 +98,7 @@ impl ModelConfig {
             activation: activation(metadata)?.unwrap_or(row.activation),
             rope: RopeConfig::read(metadata, head_dim, row.pairing(checkpoint.kind()))?,
             experts,
-        };
-        config.check(metadata).map_err(|error| error.in_file(checkpoint.path()))?;
-        Ok(config)
+        })
     }
 
     /// Width of all query heads together.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use craftsman_golden::float::{RopeScaling, RopeTable};
@@ -42,6 +42,23 @@ pub struct Progress {
 }
 
 /// A model whose weights are packed and whose kernels are verified. Nothing in it changes any more.
+///
+/// ```no_run
+/// use craftsman_model::container::Checkpoint;
+/// use craftsman_model::tokenizer::Tokenizer;
+/// use craftsman_model::{GenerateOptions, LoadOptions, Model, generate};
+///
+/// let checkpoint = Checkpoint::open("model.gguf".as_ref())?;
+/// let model = Model::load(&checkpoint, &LoadOptions::default())?;
+/// let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
+/// let prompt = tokenizer.encode("Once upon a time", tokenizer.add_bos())?;
+/// let answer = generate(&mut model.session(), &tokenizer, &prompt, &GenerateOptions::default(), |text| {
+///     print!("{text}");
+///     std::ops::ControlFlow::Continue(())
+/// })?;
+/// println!("\n{:.1} tokens a second", answer.statistics.decode_rate());
+/// # Ok::<(), craftsman_model::ModelError>(())
+/// ```
 #[derive(Debug)]
 pub struct Model {
     config: ModelConfig,
@@ -64,9 +81,10 @@ impl Model {
         let start = Instant::now();
         let row = Architecture::find(checkpoint.architecture()).map_err(|e| e.in_file(checkpoint.path()))?;
         let config = ModelConfig::read(checkpoint, row)?;
-        let caps = caps(options)?;
+        let compiler = KernelCompiler::new(caps(options)?);
+        // What the compiler left of them is what this processor has.
+        let caps = compiler.caps().clone();
         let threads = Threads::new(options.threads.unwrap_or_else(|| default_threads(&caps)))?;
-        let compiler = KernelCompiler::new(caps.clone());
         let loader = Loader::new(checkpoint, row, &config, &compiler);
 
         let embedding = Arc::new(loader.dense("token_embd.weight", [config.vocab, config.hidden])?);
@@ -199,11 +217,16 @@ fn load_blocks(
         let key = loader.checkpoint.metadata().arch_key("block_count");
         return Err(ModelError::shape(problem).in_file(loader.checkpoint.path()).key(&key));
     }
-    let done = AtomicUsize::new(0);
+    let (done, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let mut slots: Vec<Option<Result<Block, ModelError>>> = Vec::new();
     slots.resize_with(total, || None);
     threads.run(slots.iter_mut().enumerate().collect(), |(layer, slot)| {
-        *slot = Some(loader.block(layer));
+        if failed.load(Ordering::Relaxed) {
+            return;
+        }
+        let block = loader.block(layer);
+        failed.fetch_or(block.is_err(), Ordering::Relaxed);
+        *slot = Some(block);
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(progress) = options.progress {
             progress(Progress { done, total });
