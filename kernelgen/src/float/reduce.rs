@@ -45,7 +45,13 @@ pub(super) fn sum<V: Vector>(v: V, x: &[f32]) -> f32 {
 /// The largest value; negative infinity for nothing. The order does not matter: a maximum is exact, and the
 /// sign of a zero and the choice among NaN are lost in the softmax that asks.
 #[inline(always)]
-pub(super) fn max<V: Vector>(v: V, x: &[f32]) -> f32 {
+fn max<V: Vector>(v: V, x: &[f32]) -> f32 {
+    maxima(v, x).into_iter().fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max })
+}
+
+/// The largest value of each lane.
+#[inline(always)]
+pub(super) fn maxima<V: Vector>(v: V, x: &[f32]) -> [f32; 16] {
     let (x, tail) = x.as_chunks::<16>();
     let mut max = v.splat(f32::NEG_INFINITY);
     for x in x {
@@ -54,7 +60,7 @@ pub(super) fn max<V: Vector>(v: V, x: &[f32]) -> f32 {
     if !tail.is_empty() {
         max = v.max(max, v.load(&padded(tail, f32::NEG_INFINITY)));
     }
-    v.array(max).into_iter().fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max })
+    v.array(max)
 }
 
 /// [`golden::float::rms_norm`](craftsman_golden::float::rms_norm).

@@ -62,8 +62,9 @@ macro_rules! simulated {
 
 simulated!(dot, |v, a, b, out, _s| out[0] = reduce::dot(v, a, b));
 simulated!(rms_norm, |v, a, b, out, _s| reduce::rms_norm(v, a, b, 1e-5, out));
-simulated!(sum_and_max, |v, a, _b, out, _s| {
-    (out[0], out[1]) = (reduce::sum(v, &a[..150]), reduce::max(v, &a[..150]));
+simulated!(sum_and_maxima, |v, a, _b, out, _s| {
+    out[0] = reduce::sum(v, &a[..150]);
+    out[16..32].copy_from_slice(&reduce::maxima(v, &a[..150]));
 });
 simulated!(attend, |v, a, b, out, scratch| {
     attention::score(v, &a[..20], b, 0.3, scratch);
@@ -71,7 +72,7 @@ simulated!(attend, |v, a, b, out, scratch| {
     out[80..88].copy_from_slice(scratch);
 });
 simulated!(quantize, |_v, a, _b, out, _s| {
-    // SAFETY: the bytes of the first quarter of `out`, as integers.
+    // SAFETY: the first quarter of the bytes of `out`, as integers.
     let q = unsafe { from_raw_parts_mut(out.as_mut_ptr().cast::<i8>(), LEN) };
     let scale = reduce::quantize_absmax(a, q);
     out[LEN - 1] = scale.unwrap_or(f32::NAN);
@@ -195,9 +196,11 @@ fn check(function: Function, golden: impl Fn(&[f32], &[f32], &mut [f32])) {
 fn reductions() {
     check(dot, |a, b, out| out[0] = golden::dot16(a, b));
     check(rms_norm, |a, b, out| golden::rms_norm(a, b, 1e-5, out));
-    check(sum_and_max, |a, _, out| {
+    check(sum_and_maxima, |a, _, out| {
         out[0] = golden::sum16(&a[..150]);
-        out[1] = a[..150].iter().copied().fold(f32::MIN, f32::max);
+        for (lane, out) in out[16..32].iter_mut().enumerate() {
+            *out = a[..150].iter().skip(lane).step_by(16).copied().fold(f32::NEG_INFINITY, f32::max);
+        }
     });
 }
 
