@@ -33,7 +33,7 @@ pub use craftsman_model::tokenizer::{self, Tokenizer};
 pub use craftsman_model::{
     ErrorKind, ExpertConfig, Finish, GenerateOptions, Generation, LoadOptions, Model, ModelConfig,
     ModelError, Perplexity, Progress, RopeConfig, Sampler, SamplingOptions, Session, Statistics,
-    architecture, generate, perplexity,
+    architecture, generate, perplexity, write_aside,
 };
 
 /// The name that errors give the carried model.

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod architecture;
+mod aside;
 mod cache;
 mod config;
 pub mod container;
@@ -19,6 +20,7 @@ mod stop;
 mod threads;
 pub mod tokenizer;
 
+pub use aside::write_aside;
 pub use cache::KvCache;
 pub use config::{ExpertConfig, ModelConfig, RopeConfig};
 pub use error::{ErrorKind, ModelError};

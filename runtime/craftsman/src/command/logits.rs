@@ -1,9 +1,9 @@
 //! `craftsman logits`: the logits of every position as a safetensors file.
 
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 
-use craftsman::{ModelError, Session, Tokenizer};
+use craftsman::{ModelError, Session, Tokenizer, write_aside};
 use serde_json::json;
 
 use super::{load, open, print_json};
@@ -32,25 +32,21 @@ pub fn run(arguments: &Logits, shared: &Shared) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the file aside and renames it when it is complete. Rows go to the disk as they are computed.
+/// Writes the file. Rows go to the disk as they are computed.
 fn write(path: &Path, session: &mut Session, tokens: &[u32], vocabulary: usize) -> Result<(), ModelError> {
     let failed = |error| ModelError::io(path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    let mut out = BufWriter::new(file.as_file_mut());
-    out.write_all(&header(tokens.len(), vocabulary)).map_err(failed)?;
-    let mut written: io::Result<()> = Ok(());
-    session.for_each_logits(tokens, |_, logits| {
-        if written.is_ok() {
-            written = logits.iter().try_for_each(|logit| out.write_all(&logit.to_le_bytes()));
-        }
-    })?;
-    written.map_err(failed)?;
-    let ids = tokens.iter().flat_map(|token| token.to_le_bytes());
-    out.write_all(&ids.collect::<Vec<u8>>()).and_then(|()| out.flush()).map_err(failed)?;
-    drop(out);
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    write_aside(path, |out| {
+        out.write_all(&header(tokens.len(), vocabulary)).map_err(failed)?;
+        let mut written: io::Result<()> = Ok(());
+        session.for_each_logits(tokens, |_, logits| {
+            if written.is_ok() {
+                written = logits.iter().try_for_each(|logit| out.write_all(&logit.to_le_bytes()));
+            }
+        })?;
+        written.map_err(failed)?;
+        let ids = tokens.iter().flat_map(|token| token.to_le_bytes());
+        out.write_all(&ids.collect::<Vec<u8>>()).map_err(failed)
+    })
 }
 
 /// The header of a safetensors file: its length, then JSON that names each tensor's type, shape and place, padded so

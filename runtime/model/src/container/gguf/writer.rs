@@ -1,13 +1,13 @@
 //! Writing a GGUF file: the header first, then each tensor's bytes as its source yields them.
 
 use std::collections::HashSet;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MOST_DIMENSIONS, VERSION};
 use crate::container::types::TensorType;
 use crate::container::value::{ARRAY_ID, Value, write_str};
-use crate::{ErrorKind, ModelError};
+use crate::{ErrorKind, ModelError, write_aside};
 
 /// Where the bytes of a tensor come from.
 pub enum TensorData<'a> {
@@ -97,16 +97,7 @@ impl<'a> GgufWriter<'a> {
     /// `path` never holds half a model.
     pub fn write(self, path: &Path) -> Result<(), ModelError> {
         let header = self.header().map_err(|error| error.in_file(path))?;
-        let failed = |error| ModelError::io(path, error);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        let mut out = BufWriter::new(file.as_file_mut());
-        self.write_body(header, &mut out).map_err(failed)?;
-        out.flush().map_err(failed)?;
-        drop(out);
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        write_aside(path, |out| self.write_body(header, out).map_err(|error| ModelError::io(path, error)))
     }
 
     /// The file in memory.
