@@ -46,32 +46,28 @@ impl<'a> OutputMatrix<'a> {
 
     /// All columns as one part.
     pub fn whole(&mut self) -> OutputColumns<'_> {
-        self.columns(0..self.columns)
+        self.part(0..self.columns)
     }
 
     /// The first `count` columns as one part.
     pub(crate) fn first(&mut self, count: usize) -> OutputColumns<'_> {
         assert!(count <= self.columns, "{count} of {} columns", self.columns);
-        self.columns(0..count)
+        self.part(0..count)
     }
 
     /// Divides the columns among at most `parts` owners; inner boundaries are multiples of `granule`.
     pub fn split(&mut self, granule: usize, parts: usize) -> Vec<OutputColumns<'_>> {
-        let granules = self.columns.div_ceil(granule.max(1));
+        let columns = self.columns;
+        let granules = columns.div_ceil(granule.max(1));
         let parts = parts.clamp(1, granules.max(1));
-        let edge = |part: usize| (granules * part / parts * granule).min(self.columns);
-        (0..parts).map(|part| self.columns(edge(part)..edge(part + 1))).collect()
+        let edge = |part: usize| (granules * part / parts * granule).min(columns);
+        let whole = self.whole();
+        (0..parts).map(|part| OutputColumns { rows: edge(part)..edge(part + 1), ..whole }).collect()
     }
 
-    /// Shared `&self` on purpose: callers above make sure that the ranges handed out together are disjoint.
-    fn columns<'b>(&self, rows: Range<usize>) -> OutputColumns<'b> {
-        OutputColumns {
-            base: self.data.as_ptr().cast_mut(),
-            tokens: self.tokens,
-            stride: self.columns,
-            rows,
-            borrow: PhantomData,
-        }
+    fn part(&mut self, rows: Range<usize>) -> OutputColumns<'_> {
+        let base = self.data.as_mut_ptr();
+        OutputColumns { base, tokens: self.tokens, stride: self.columns, rows, borrow: PhantomData }
     }
 }
 
