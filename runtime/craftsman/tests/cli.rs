@@ -1,7 +1,7 @@
 //! The `craftsman` command as a user meets it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -44,6 +44,7 @@ fn fails(arguments: &[&str], code: i32, words: &[&str]) {
     let output = craftsman(arguments);
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert_eq!(stdout(&output), "", "{arguments:?}");
     assert!(message.starts_with("error: "), "{message}");
     assert!(!message.contains("panicked"), "{message}");
     for word in words {
@@ -217,6 +218,21 @@ fn a_generated_model_runs_and_depends_on_its_seed_only() {
     for path in [model, write("moe.gguf", "qwen3moe-tiny", "tq2_0", "1")] {
         let output = craftsman(&["run", &path, "abc", "-n", "3"]);
         assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_reader_that_stops_reading_is_no_error() {
+    for arguments in [&["run", "-n", "500"][..], &["inspect", "--json"], &["inspect"]] {
+        let mut child = command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output), "");
     }
 }
 

@@ -201,10 +201,6 @@ fn text(report: &Report) -> String {
         let bits = format!("{:.3}", row.bits_per_weight);
         vec![row.name.clone(), table::shape(&row.shape), row.type_name.clone(), table::bytes(row.bytes), bits]
     });
-    let kernels = match report.kernels.as_slice() {
-        [] => "No ternary matrices: dense products run on vector code that is compiled in.".to_string(),
-        kernels => kernel_table(kernels).to_string(),
-    };
     let sections = [
         format!(
             "{}: {}, architecture {}, {} weights, {}, {:.3} bits per weight",
@@ -218,7 +214,12 @@ fn text(report: &Report) -> String {
         table(&["key", "value"], &[], metadata).to_string(),
         table(&["type", "tensors", "weights", "bytes", "bits/weight"], &[1, 2, 3, 4], types).to_string(),
         table(&["tensor", "shape", "type", "bytes", "bits/weight"], &[1, 3, 4], tensors).to_string(),
-        format!("Kernels for {} (tier {}):\n{kernels}", report.processor, report.tier),
+        format!(
+            "Kernels for {} (tier {}):\n{}",
+            report.processor,
+            report.tier,
+            kernel_table(&report.kernels)
+        ),
     ];
     sections.join("\n\n")
 }

@@ -44,10 +44,7 @@ fn load(checkpoint: &Checkpoint, shared: &Shared) -> Result<Arc<Model>, ModelErr
 
 /// Prints `value` as JSON on standard output.
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
-    Ok(())
+    print(&serde_json::to_string_pretty(value)?)
 }
 
 /// Prints text for people on standard output.
@@ -82,12 +79,15 @@ fn kernel_rows(reports: &[KernelReport]) -> Vec<KernelRow> {
     reports.iter().map(KernelRow::from).collect()
 }
 
-/// The selected kernels as a table.
-fn kernel_table(kernels: &[KernelRow]) -> comfy_table::Table {
+/// The selected kernels as a table, or why there are none.
+fn kernel_table(kernels: &[KernelRow]) -> String {
+    if kernels.is_empty() {
+        return "No kernels were emitted: the model has no ternary matrices.".to_string();
+    }
     let rows = kernels.iter().map(|row| {
-        let times = [row.emit_microseconds, row.verify_microseconds].map(|time| format!("{time:.0} us"));
-        let [emit, verify] = times;
+        let [emit, verify] = [row.emit_microseconds, row.verify_microseconds]
+            .map(|microseconds| format!("{microseconds:.0} us"));
         vec![row.key.clone(), row.kernel.clone(), table::bytes(row.code_bytes as u64), emit, verify]
     });
-    table::table(&["product", "kernel", "code", "emitted in", "verified in"], &[2, 3, 4], rows)
+    table::table(&["product", "kernel", "code", "emitted in", "verified in"], &[2, 3, 4], rows).to_string()
 }

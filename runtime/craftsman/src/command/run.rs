@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-use craftsman::{CARRIED_MODEL_PROMPT, Finish, GenerateOptions, Generation, Model, Tokenizer, generate};
+use craftsman::{
+    CARRIED_MODEL_PROMPT, Finish, GenerateOptions, Generation, Model, Sampler, Tokenizer, generate,
+};
 use serde::Serialize;
 
 use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
@@ -36,6 +38,8 @@ pub fn run(arguments: &Run, shared: &Shared) -> Result<(), Failure> {
         (None, None) => CARRIED_MODEL_PROMPT,
         (None, Some(_)) => return Err(Failure::usage("a PROMPT is needed: craftsman run MODEL PROMPT")),
     };
+    // Options out of range are an error before anything is printed.
+    Sampler::new(shared.sampling())?;
     let checkpoint = open(arguments.model.as_deref())?;
     let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
     let tokens = tokenizer.encode(prompt, tokenizer.add_bos())?;
