@@ -122,7 +122,10 @@ fn containers_of_the_same_weights_give_the_same_bits() {
     for (folder, models) in [
         // The folders are left out: their bfloat16 embedding has small numbers that the float16 of the GGUF files rounds.
         ("ternary/bitnet", ["model-i2_s.gguf", "model-tq2_0.gguf"].as_slice()),
-        ("ternary/containers", &["model-f16.gguf", "model-i2_s.gguf", "model-tq1_0.gguf", "model-tq2_0.gguf"]),
+        (
+            "ternary/containers",
+            &["model-f16.gguf", "model-i2_s.gguf", "model-tq1_0.gguf", "model-tq2_0.gguf"],
+        ),
         ("ternary/qwen3_moe", &["model-tq1_0.gguf", "model-tq2_0.gguf"]),
     ] {
         let reference = Reference::open(folder);
