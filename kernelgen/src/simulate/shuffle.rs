@@ -58,6 +58,14 @@ pub(super) fn floats(inputs: &Inputs) -> Bytes {
     })
 }
 
+/// SHUFPD: even quadwords from `a`, odd ones from `b`, each the one of its block that its own bit says.
+pub(super) fn doubles(inputs: &Inputs) -> Bytes {
+    build(8, inputs.width, |index| {
+        let source = if index % 2 == 0 { &inputs.a } else { &inputs.b };
+        lane(source, 8, index / 2 * 2 + (inputs.immediate >> index & 1))
+    })
+}
+
 /// VPERMILPS: by an immediate, or by the low bits of a second source.
 pub(super) fn permute_in_blocks(inputs: &Inputs) -> Bytes {
     if inputs.sources == 1 {

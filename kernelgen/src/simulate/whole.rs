@@ -73,6 +73,7 @@ pub(super) const TABLE: &[Row] = &[
     one(2, shuffle::low_words, &[M::Vpshuflw, M::Pshuflw]),
     one(2, shuffle::high_words, &[M::Vpshufhw, M::Pshufhw]),
     two(4, shuffle::floats, &[M::Vshufps, M::Shufps]),
+    two(8, shuffle::doubles, &[M::Vshufpd, M::Shufpd]),
     one(4, shuffle::permute_in_blocks, &[M::Vpermilps]),
     one(4, shuffle::duplicate_even, &[M::Vmovsldup, M::Movsldup]),
     one(4, shuffle::duplicate_odd, &[M::Vmovshdup, M::Movshdup]),

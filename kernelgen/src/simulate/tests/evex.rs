@@ -82,9 +82,9 @@ fn twins(change: impl Fn(Kind) -> Kind) -> Vec<(Code, Code)> {
     evex_codes().filter_map(pair).collect()
 }
 
-/// What moves data between blocks of 256 bits.
+/// What moves data between blocks of 256 bits, or has bits of its immediate for each (VSHUFPD).
 fn crosses(mnemonic: Mnemonic) -> bool {
-    const CROSSING: [Mnemonic; 3] = [M::Vpermd, M::Vpermps, M::Vcvtph2ps];
+    const CROSSING: [Mnemonic; 4] = [M::Vpermd, M::Vpermps, M::Vcvtph2ps, M::Vshufpd];
     let name = format!("{mnemonic:?}");
     CROSSING.contains(&mnemonic)
         || ["Vpmovsx", "Vpmovzx", "Vpbroadcast", "Vbroadcast"].iter().any(|prefix| name.starts_with(prefix))

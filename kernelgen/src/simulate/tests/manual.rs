@@ -67,6 +67,7 @@ const FORMULAS: &[Formula] = &[
     Formula { code: Code::EVEX_Vpdpwssds_zmm_k1z_zmm_zmmm512b32, lane: 4, value: |c, i| saturated(s(&c.old, 4, i) + dot_words(c, i)) },
     Formula { code: Code::EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8, lane: 4, value: |c, i| ternary(c, 4, i) },
     Formula { code: Code::EVEX_Vpternlogq_zmm_k1z_zmm_zmmm512b64_imm8, lane: 8, value: |c, i| ternary(c, 8, i) },
+    Formula { code: Code::EVEX_Vshufpd_zmm_k1z_zmm_zmmm512b64_imm8, lane: 8, value: |c, i| u(if i % 2 == 0 { &c.a } else { &c.b }, 8, i / 2 * 2 + (c.immediate >> i & 1)) },
     Formula { code: Code::EVEX_Vpermb_zmm_k1z_zmm_zmmm512, lane: 1, value: |c, i| c.b[usize::from(c.a[i] & 63)].into() },
     Formula { code: Code::EVEX_Vpermw_zmm_k1z_zmm_zmmm512, lane: 2, value: |c, i| u(&c.b, 2, u(&c.a, 2, i) as usize & 31) },
     Formula { code: Code::EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32, lane: 4, value: |c, i| u(&c.b, 4, u(&c.a, 4, i) as usize & 15) },
