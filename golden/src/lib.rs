@@ -7,7 +7,7 @@
 //! - [`quantize`]: weights to trits, activations to int8;
 //! - [`gemm`]: the ternary product, exact in `i32`, and its scale rule;
 //! - [`float`]: the floating-point parts of a transformer, each with one fixed order of operations;
-//! - [`format`]: how files store weights, as bytes.
+//! - [`mod@format`]: how files store weights, as bytes.
 #![forbid(unsafe_code)]
 
 pub mod float;

@@ -1,6 +1,6 @@
 //! Fast twins of [`craftsman_golden::float`], bit-equal to it on every tier.
 //!
-//! Each operation is written once, over sixteen lanes ([`vector`]'s vocabulary) or over golden's own scalar
+//! Each operation is written once, over sixteen lanes (`vector`'s vocabulary) or over golden's own scalar
 //! definitions in a loop, and compiled once a tier (`tiers`). [`FloatOps`] is one tier's table; it is chosen
 //! when a model is loaded.
 
