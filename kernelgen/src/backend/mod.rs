@@ -11,7 +11,7 @@ use crate::key::NameError;
 use crate::vocabulary::{Accumulation, Emitter};
 
 /// Every backend, the most capable first: the order in which the selector tries them.
-pub static ALL: &[&dyn Backend] = &[&avx512vnni::Avx512Vnni, &avx2::Avx2, &portable::Portable];
+pub static ALL: &[&dyn Backend] = &[&avx512vnni::AVX512_VNNI, &avx2::AVX2, &portable::Portable];
 
 /// An ISA tier that kernels can be emitted for.
 pub trait Backend: Sync {

@@ -34,8 +34,8 @@ struct While {
 
 /// Assembles one kernel.
 #[derive(Debug)]
-pub(crate) struct Assembler {
-    isa: &'static VectorIsa,
+pub(super) struct Assembler<'a> {
+    isa: &'a VectorIsa,
     code: Vec<Instruction>,
     labels: Vec<(Place, String)>,
     free: Vec<u32>,
@@ -45,18 +45,9 @@ pub(crate) struct Assembler {
     error: Option<EmitError>,
 }
 
-impl Assembler {
-    /// Assembles, in the tier that `isa` describes, the kernel that `say` says.
-    pub(crate) fn assemble(
-        isa: &'static VectorIsa,
-        say: &mut dyn FnMut(&mut dyn Emitter),
-    ) -> Result<Code, EmitError> {
-        let mut assembler = Self::new(isa);
-        say(&mut assembler);
-        assembler.finish()
-    }
-
-    fn new(isa: &'static VectorIsa) -> Self {
+impl<'a> Assembler<'a> {
+    /// An assembler for the tier that `isa` describes.
+    pub(super) fn new(isa: &'a VectorIsa) -> Self {
         let free = (0..isa.registers()).rev().collect();
         Self {
             isa,
@@ -71,7 +62,7 @@ impl Assembler {
     }
 
     /// Returns from the kernel and encodes it.
-    fn finish(mut self) -> Result<Code, EmitError> {
+    pub(super) fn finish(mut self) -> Result<Code, EmitError> {
         self.label("return");
         // Upper halves are cleared so that the caller's SSE code does not pay for them.
         self.push(Ok(Instruction::with(Op::VEX_Vzeroupper)));
@@ -85,14 +76,14 @@ impl Assembler {
         // The block lies far above the instruction numbers that stand for branch targets.
         let block = InstructionBlock::new(&self.code, 1 << 32);
         let encoded = BlockEncoder::encode(64, block, BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)
-            .map_err(|error| EmitError::new(format_args!("{}: {error}", self.isa.name)))?;
+            .map_err(EmitError::new)?;
         let offsets = encoded.new_instruction_offsets;
         let labels = self.labels.into_iter().map(|(place, name)| (offsets[place] as usize, name)).collect();
         Ok(Code { bytes: encoded.code_buffer, labels })
     }
 
     fn fail(&mut self, what: &str) {
-        self.error.get_or_insert_with(|| EmitError::new(format_args!("{}: {what}", self.isa.name)));
+        self.error.get_or_insert_with(|| EmitError::new(what));
     }
 
     fn push(&mut self, instruction: Result<Instruction, iced_x86::IcedError>) {
@@ -191,7 +182,7 @@ impl Assembler {
     }
 }
 
-impl Emitter for Assembler {
+impl Emitter for Assembler<'_> {
     fn lanes(&self) -> usize {
         self.isa.width.bytes() / 4
     }

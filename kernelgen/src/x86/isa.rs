@@ -42,8 +42,6 @@ impl Width {
 /// The instructions of a tier, in the notation of the manual (as iced-x86 spells it).
 #[derive(Debug)]
 pub struct VectorIsa {
-    /// Name of the tier, for messages.
-    pub name: &'static str,
     /// Vector width.
     pub width: Width,
     /// How `dot` and `dot_pairs` behave.

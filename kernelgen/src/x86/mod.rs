@@ -1,7 +1,9 @@
 //! What the x86-64 backends beyond 128 bits share: one assembler, and a table of instructions that each fills in.
 
 mod assembler;
+mod backend;
 mod isa;
 
-pub(crate) use assembler::Assembler;
-pub(crate) use isa::{VectorIsa, Width};
+use assembler::Assembler;
+pub use backend::X86Backend;
+pub use isa::{VectorIsa, Width};

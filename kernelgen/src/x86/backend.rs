@@ -1,0 +1,53 @@
+//! A backend that is nothing but a table of instructions.
+
+use craftsman_isa::{Feature, HardwareCaps};
+
+use super::{Assembler, VectorIsa};
+use crate::backend::Backend;
+use crate::code::{Code, EmitError};
+use crate::vocabulary::{Accumulation, Emitter};
+
+/// One x86 tier: its name, what it asks of a processor, and its instructions.
+#[derive(Debug)]
+pub struct X86Backend {
+    /// See [`Backend::name`].
+    pub name: &'static str,
+    /// See [`Backend::summary`].
+    pub summary: &'static str,
+    /// See [`Backend::requires`].
+    pub requires: &'static [Feature],
+    /// How it says the vocabulary.
+    pub isa: VectorIsa,
+}
+
+impl Backend for X86Backend {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+
+    fn requires(&self) -> &'static [Feature] {
+        self.requires
+    }
+
+    fn lanes(&self) -> usize {
+        self.isa.width.bytes() / 4
+    }
+
+    fn accumulation(&self) -> Accumulation {
+        self.isa.accumulation
+    }
+
+    fn registers(&self) -> usize {
+        self.isa.registers() as usize
+    }
+
+    fn compile(&self, _: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError> {
+        let mut assembler = Assembler::new(&self.isa);
+        say(&mut assembler);
+        assembler.finish().map_err(|what| EmitError::new(format_args!("{}: {what}", self.name)))
+    }
+}
