@@ -38,10 +38,17 @@ const BUFFER_BYTES: u64 = 512 << 20;
 const BUFFER_PER_CACHE: u64 = 8;
 /// Largest buffer: a machine with a huge cache is not to run out of memory.
 const BUFFER_LIMIT: u64 = 2 << 30;
-/// How often a ceiling is measured, after one pass that is not counted: it brings in pages and wakes the processor.
-const PASSES: usize = 9;
+/// How often the buffer is read, after one pass that is not counted, which brings in the pages.
+const READS: usize = 9;
+/// How often the loop of products runs, some milliseconds each, after one that wakes the processor.
+const PRODUCT_RUNS: usize = 64;
+/// Places of its stretch at which a thread reads at once: hardware prefetchers follow several, and the fastest kernels
+/// have as many.
+const STREAMS: usize = 4;
+/// Words in a cache line.
+const LINE: usize = 8;
 
-/// Bytes a second that `threads` threads together read from main memory, each its own stretch, in ascending order.
+/// Bytes a second that `threads` threads together read from main memory, each its own stretch in four streams.
 ///
 /// The buffer is at least eight times as large as the last cache (`last_cache` bytes), up to 2 GiB.
 pub fn read_bandwidth(threads: NonZeroUsize, last_cache: Option<u64>) -> Option<Samples> {
@@ -59,7 +66,7 @@ pub fn read_bandwidth(threads: NonZeroUsize, last_cache: Option<u64>) -> Option<
         bytes as f64 / start.elapsed().as_secs_f64()
     };
     pass();
-    Samples::new((0..PASSES).map(|_| pass()).collect())
+    Samples::new((0..READS).map(|_| pass()).collect())
 }
 
 /// Products of two bytes a second, multiplied and added, that `threads` threads make together when nothing else is to
@@ -73,20 +80,22 @@ pub fn byte_products(probe: &PeakProbe, threads: NonZeroUsize) -> Option<Samples
         probe.products() as f64 * threads.get() as f64 / start.elapsed().as_secs_f64()
     };
     pass();
-    Samples::new((0..PASSES).map(|_| pass()).collect())
+    Samples::new((0..PRODUCT_RUNS).map(|_| pass()).collect())
 }
 
-/// The sum of `words`, in enough independent lanes to be limited by memory only.
+/// The sum of `words`, a line of each stream in turn.
 fn sum(words: &[u64]) -> u64 {
-    const LANES: usize = 32;
-    let mut lanes = [0_u64; LANES];
-    let (chunks, rest) = words.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, word) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.wrapping_add(*word);
+    let lines = words.as_chunks::<LINE>().0;
+    let length = lines.len() / STREAMS;
+    let streams: [&[[u64; LINE]]; STREAMS] = std::array::from_fn(|at| &lines[at * length..(at + 1) * length]);
+    let mut lanes = [[0_u64; LINE]; STREAMS];
+    for line in 0..length {
+        for (stream, lanes) in streams.iter().zip(&mut lanes) {
+            lanes.iter_mut().zip(&stream[line]).for_each(|(lane, word)| *lane = lane.wrapping_add(*word));
         }
     }
-    lanes.iter().chain(rest).fold(0, |sum, word| sum.wrapping_add(*word))
+    let rest = &words[length * STREAMS * LINE..];
+    lanes.as_flattened().iter().chain(rest).fold(0, |sum, word| sum.wrapping_add(*word))
 }
 
 #[cfg(test)]
@@ -103,7 +112,9 @@ mod tests {
 
     #[test]
     fn every_word_is_read() {
-        let words: Vec<u64> = (0..1000).collect();
-        assert_eq!(sum(&words), 499_500);
+        for count in [5, 31, 32, 1000, 1024] {
+            let words: Vec<u64> = (0..count).collect();
+            assert_eq!(sum(&words), count * (count - 1) / 2, "{count}");
+        }
     }
 }
