@@ -69,7 +69,7 @@ so that the same command prints the same text, on every machine.")]
 pub struct Run {
     /// GGUF file or Hugging Face folder [default: the small model carried in this program]
     pub model: Option<PathBuf>,
-    /// Text to continue [default: for the carried model, the beginning of a Python method]
+    /// Text to continue [default: the beginning of a Python method]
     pub prompt: Option<String>,
 }
 

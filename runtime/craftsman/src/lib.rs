@@ -39,8 +39,8 @@ pub use craftsman_model::{
 /// The name that errors give the carried model.
 pub const CARRIED_MODEL_NAME: &str = "the carried model";
 
-/// A prompt that the carried model was trained to continue.
-pub const CARRIED_MODEL_PROMPT: &str = "def __init__(self, ";
+/// The prompt of `craftsman run` without one; the carried model was trained to continue such text.
+pub const SAMPLE_PROMPT: &str = "def __init__(self, ";
 
 /// The bytes of the carried model: a GGUF file with I2_S weights.
 static CARRIED_MODEL: &[u8] = include_bytes!("../assets/python-5m-i2_s.gguf");

@@ -96,6 +96,13 @@ fn threads_and_instruction_sets_do_not_show_in_the_text() {
 }
 
 #[test]
+fn a_model_without_a_prompt_continues_the_sample() {
+    let named = craftsman(&["run", &carried_file(), "-n", "8"]);
+    let carried = craftsman(&["run", "-n", "8"]);
+    assert_eq!((named.status.code(), stdout(&named)), (Some(0), stdout(&carried)));
+}
+
+#[test]
 fn seeds_draw_other_texts() {
     let text =
         |seed| json(&["run", "-n", "24", "--temperature", "1.5", "--seed", seed, "--json"])["text"].clone();
@@ -139,7 +146,6 @@ fn command_lines_that_make_no_sense_exit_with_2() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("logits.safetensors");
     let out = out.to_str().expect("a UTF-8 path");
-    fails(&["run", &model], 2, &["PROMPT"]);
     fails(&["run", "--temperature", "-1"], 2, &["-1"]);
     fails(&["run", "--top-p", "7"], 2, &["top-p"]);
     fails(&["logits", &model, "--tokens", "1,x", "--out", out], 2, &["x"]);

@@ -3,9 +3,7 @@
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-use craftsman::{
-    CARRIED_MODEL_PROMPT, Finish, GenerateOptions, Generation, Model, Sampler, Tokenizer, generate,
-};
+use craftsman::{Finish, GenerateOptions, Generation, Model, SAMPLE_PROMPT, Sampler, Tokenizer, generate};
 use serde::Serialize;
 
 use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
@@ -33,11 +31,7 @@ struct Report<'a> {
 
 /// Generates text and streams it.
 pub fn run(arguments: &Run, shared: &Shared) -> Result<(), Failure> {
-    let prompt = match (&arguments.prompt, &arguments.model) {
-        (Some(prompt), _) => prompt.as_str(),
-        (None, None) => CARRIED_MODEL_PROMPT,
-        (None, Some(_)) => return Err(Failure::usage("a PROMPT is needed: craftsman run MODEL PROMPT")),
-    };
+    let prompt = arguments.prompt.as_deref().unwrap_or(SAMPLE_PROMPT);
     // Options out of range are an error before anything is printed.
     Sampler::new(shared.sampling())?;
     let checkpoint = open(arguments.model.as_deref())?;
