@@ -41,16 +41,17 @@ fn plant(code: &mut Code) {
     code.bytes[place..place + 4].copy_from_slice(&[0x04; 4]);
 }
 
-fn weights() -> TernaryMatrix {
-    let trits = (0..200 * 90).map(|i| (i * 7 % 3) as i8 - 1).collect();
-    TernaryMatrix::new(200, 90, trits, Scales::Tensor(0.25)).unwrap()
+fn weights(m: usize, k: usize) -> TernaryMatrix {
+    let trits = (0..m * k).map(|i| (i * 7 % 3) as i8 - 1).collect();
+    TernaryMatrix::new(m, k, trits, Scales::Tensor(0.25)).unwrap()
 }
 
 #[test]
 fn a_wrong_kernel_is_caught_logged_and_replaced() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // For the whole program: a subscriber of one thread would miss events that another test's thread met first.
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     let caps = HardwareCaps::detect();
     let key: KernelKey = "200x90-decode-tensor-a8".parse().unwrap();
     let first = candidates(&caps, &key)[0];
@@ -60,9 +61,9 @@ fn a_wrong_kernel_is_caught_logged_and_replaced() {
         }
     };
 
-    let w = weights();
+    let w = weights(200, 90);
     let compiler = KernelCompiler::with_filter(caps, Box::new(filter));
-    let linear = tracing::subscriber::with_default(subscriber, || compiler.linear(&w)).unwrap();
+    let linear = compiler.linear(&w).unwrap();
 
     assert_ne!(*linear.decode_kernel().config(), first, "the wrong kernel must not run");
     let q: Vec<i8> = (0..90).map(|i| (i * 5 % 251) as i8).collect();
@@ -78,7 +79,7 @@ fn a_wrong_kernel_is_caught_logged_and_replaced() {
 fn when_every_kernel_is_wrong_none_runs() {
     let spoil = |_: &KernelConfig, code: &mut Code| plant(code);
     let compiler = KernelCompiler::with_filter(HardwareCaps::detect(), Box::new(spoil));
-    let error = compiler.linear(&weights()).unwrap_err();
+    let error = compiler.linear(&weights(50, 70)).unwrap_err();
     assert!(
         matches!(error, KernelError::NoCandidate { .. }) && error.to_string().contains("report"),
         "{error}"
