@@ -1,7 +1,7 @@
 //! From a matrix to kernels that run it: select, emit, verify, and remember by shape.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use craftsman_golden::{Granularity, TernaryMatrix};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::backend;
 use crate::code::{Code, EmitError};
 use crate::config::KernelConfig;
+use crate::host;
 use crate::kernel::{Candidate, Kernel, emit};
 use crate::key::{Batch, KernelKey, NameError};
 use crate::linear::TernaryLinear;
@@ -111,19 +112,10 @@ impl std::fmt::Debug for KernelCompiler {
     }
 }
 
-/// The processor that this process runs on.
-fn host() -> &'static HardwareCaps {
-    static HOST: OnceLock<HardwareCaps> = OnceLock::new();
-    HOST.get_or_init(HardwareCaps::detect)
-}
-
 impl KernelCompiler {
     /// A compiler for `caps`, or rather for what of it this processor really has: its kernels will run here.
     pub fn new(caps: HardwareCaps) -> Self {
-        let host = host();
-        let features = caps.features.iter().filter(|&feature| host.features.contains(feature)).collect();
-        let caps = HardwareCaps { arch: host.arch, features, ..caps };
-        Self { caps, filter: None, known: Mutex::default(), reports: Mutex::default() }
+        Self { caps: host::within(caps), filter: None, known: Mutex::default(), reports: Mutex::default() }
     }
 
     /// As [`new`](Self::new), but `filter` sees, and may change, all code before it is made executable and verified.

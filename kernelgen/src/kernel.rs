@@ -12,7 +12,7 @@ use crate::key::{Batch, KernelKey};
 use crate::memory::ExecutableMemory;
 use crate::output::OutputColumns;
 use crate::packed::{Layout, PackedMatrix};
-use crate::vocabulary::{Arguments, SCRATCH_BYTES};
+use crate::vocabulary::{Arguments, Scratch};
 use crate::{backend, family};
 
 /// Emits the machine code of `key`, built as `config` says, for `caps`.
@@ -48,8 +48,7 @@ impl Candidate {
     /// Makes `code` executable. The caller has seen to it that this processor can run the backend's code.
     pub(crate) fn new(key: KernelKey, config: KernelConfig, code: &Code) -> Result<Self, EmitError> {
         let layout = layout(&key, &config)?;
-        let memory = ExecutableMemory::new(&code.bytes)
-            .map_err(|error| EmitError::new(format_args!("no executable memory: {error}")))?;
+        let memory = ExecutableMemory::new(&code.bytes)?;
         Ok(Self { key, config, layout, memory })
     }
 
@@ -83,8 +82,7 @@ impl Candidate {
             panels: rows.len() / packed.panel_rows,
             tail: usize::from(!rows.len().is_multiple_of(packed.panel_rows)),
             tokens: x.tokens(),
-            tokens_left: 0,
-            blocks_left: 0,
+            ..Arguments::default()
         };
         // SAFETY: the code was emitted for `key` and this processor (`new`). The checks above tie every buffer to the
         // key: packed panels from `first` to the end of `rows` with their scales; x.tokens() rows of padded
@@ -101,10 +99,6 @@ impl Candidate {
         }
     }
 }
-
-/// The work space of one call.
-#[repr(C, align(64))]
-struct Scratch([u8; SCRATCH_BYTES]);
 
 /// Machine code that has given golden's answer, bit for bit. There is no other way to have one.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ mod compiler;
 mod config;
 pub mod family;
 pub mod float;
+mod host;
 mod kernel;
 mod key;
 mod linear;

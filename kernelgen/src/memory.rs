@@ -2,6 +2,7 @@
 
 use memmap2::{Mmap, MmapMut};
 
+use crate::code::EmitError;
 use crate::vocabulary::Arguments;
 
 /// One kernel's machine code in pages of its own, readable and executable but not writable.
@@ -16,7 +17,11 @@ impl ExecutableMemory {
     ///
     /// # Errors
     /// What the operating system says when it has no memory or forbids executable memory.
-    pub fn new(code: &[u8]) -> std::io::Result<Self> {
+    pub fn new(code: &[u8]) -> Result<Self, EmitError> {
+        Self::map(code).map_err(|error| EmitError::new(format_args!("no executable memory: {error}")))
+    }
+
+    fn map(code: &[u8]) -> std::io::Result<Self> {
         let mut pages = MmapMut::map_anon(code.len().max(1))?;
         pages[..code.len()].copy_from_slice(code);
         Ok(Self { pages: pages.make_exec()?, length: code.len() })

@@ -10,10 +10,11 @@ use std::mem::MaybeUninit;
 
 use craftsman_isa::HardwareCaps;
 
-use crate::backend::{self, Backend};
+use crate::backend;
 use crate::code::EmitError;
+use crate::host;
 use crate::memory::ExecutableMemory;
-use crate::vocabulary::{Accumulation, Arguments, Emitter, Field, SCRATCH_BYTES};
+use crate::vocabulary::{Accumulation, Arguments, Emitter, Field, SCRATCH_BYTES, Scratch};
 
 /// Rounds of one run: some milliseconds.
 const ROUNDS: usize = 1 << 20;
@@ -38,18 +39,17 @@ pub struct PeakProbe {
 }
 
 impl PeakProbe {
-    /// Emits the loop for the best backend of `caps`, which must be (a part of) what this processor is.
+    /// Emits the loop for the best backend of `caps`, or rather of what this processor has of it.
     ///
     /// # Errors
     /// When no backend can be emitted here, or there is no executable memory.
     pub fn new(caps: &HardwareCaps) -> Result<Self, EmitError> {
-        let here = HardwareCaps::detect();
-        let runs = |backend: &&&dyn Backend| backend.runs_on(caps) && backend.runs_on(&here);
-        let backend = backend::ALL.iter().find(runs).ok_or_else(|| EmitError::new("no backend runs here"))?;
+        let caps = host::within(caps.clone());
+        let backend = backend::ALL.iter().find(|backend| backend.runs_on(&caps));
+        let backend = backend.ok_or_else(|| EmitError::new("no backend runs here"))?;
         let sums = (backend.registers() - OTHER_REGISTERS) / 2;
-        let code = backend.compile(caps, &mut |emitter| say(emitter, sums))?;
-        let memory = ExecutableMemory::new(&code.bytes)
-            .map_err(|error| EmitError::new(format_args!("no executable memory: {error}")))?;
+        let code = backend.compile(&caps, &mut |emitter| say(emitter, sums))?;
+        let memory = ExecutableMemory::new(&code.bytes)?;
         let products = ROUNDS * sums * backend.lanes() * 4;
         Ok(Self { backend: backend.name(), products: products as u64, memory })
     }
@@ -67,28 +67,12 @@ impl PeakProbe {
     /// Runs the loop once.
     pub fn run(&self) {
         let mut scratch = MaybeUninit::<Scratch>::zeroed();
-        let mut arguments = Arguments {
-            weights: std::ptr::null(),
-            scales: std::ptr::null(),
-            activations: std::ptr::null(),
-            token_words: std::ptr::null(),
-            output: std::ptr::null_mut(),
-            scratch: scratch.as_mut_ptr().cast(),
-            panels: 0,
-            tail: 0,
-            tokens: 0,
-            tokens_left: 0,
-            blocks_left: 0,
-        };
+        let mut arguments = Arguments { scratch: scratch.as_mut_ptr().cast(), ..Arguments::default() };
         // SAFETY: `new` emitted the code for a backend that this processor can run. It reads and writes the work space
         // only, the first `2 * sums + 1` vectors of it (`say`), which `say` asserts to be within SCRATCH_BYTES.
         unsafe { self.memory.call(&mut arguments) }
     }
 }
-
-/// The work space of one run.
-#[repr(C, align(64))]
-struct Scratch([u8; SCRATCH_BYTES]);
 
 /// Says the loop. The work space holds the weights, an activation a sum, and takes the sums.
 fn say(e: &mut dyn Emitter, sums: usize) {

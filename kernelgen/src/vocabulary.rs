@@ -18,7 +18,7 @@ pub struct Pointer(pub(crate) u32);
 /// What a kernel is called with, by address. The kernel owns it during the call and counts in it.
 ///
 /// Every pointer is to the first panel or token to be processed; strides are constants of the emitted code.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct Arguments {
     /// Packed weights of the first panel.
@@ -47,6 +47,10 @@ pub struct Arguments {
 
 /// Size of the work space that a caller gives a kernel.
 pub const SCRATCH_BYTES: usize = 8192;
+
+/// The work space of one call.
+#[repr(C, align(64))]
+pub(crate) struct Scratch([u8; SCRATCH_BYTES]);
 
 /// A field of [`Arguments`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
