@@ -1,7 +1,8 @@
 //! Real machines, recorded, so that selection can be tested for processors that are not here.
 //!
-//! Each file beside this one is a [`HardwareCaps`] as detection would give it on that machine: figures from
-//! the vendors' manuals and from published CPUID dumps, core counts of one common part of the generation.
+//! Each file beside this one is a [`HardwareCaps`] as detection would give it on that machine, with the core
+//! counts of one common part of the generation. `zen3` was detected; the others were written from what is known
+//! of the parts and not compared with one, so they serve to test selection and are no reference.
 
 use crate::HardwareCaps;
 
