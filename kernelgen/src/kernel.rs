@@ -13,7 +13,7 @@ use crate::memory::ExecutableMemory;
 use crate::output::OutputColumns;
 use crate::packed::{Layout, PackedMatrix};
 use crate::vocabulary::{Arguments, Scratch};
-use crate::{backend, family};
+use crate::{backend, family, perf_map};
 
 /// Emits the machine code of `key`, built as `config` says, for `caps`.
 ///
@@ -49,6 +49,7 @@ impl Candidate {
     pub(crate) fn new(key: KernelKey, config: KernelConfig, code: &Code) -> Result<Self, EmitError> {
         let layout = layout(&key, &config)?;
         let memory = ExecutableMemory::new(&code.bytes)?;
+        perf_map::record(memory.code(), format_args!("{key}/{config}"));
         Ok(Self { key, config, layout, memory })
     }
 

@@ -21,6 +21,7 @@ mod memory;
 mod output;
 mod packed;
 mod peak;
+mod perf_map;
 mod selector;
 pub mod simulate;
 mod verify;
