@@ -64,6 +64,9 @@ pub(crate) struct Kernels {
     pub(crate) prefill: Kernel,
 }
 
+/// What kernels are shared by: m, k, scales, and what was preferred.
+type Shape = (usize, usize, Granularity, Vec<KernelConfig>);
+
 /// What became of a key.
 #[derive(Debug, Clone, Serialize)]
 pub struct KernelReport {
@@ -102,7 +105,7 @@ pub type CodeFilter = Box<dyn Fn(&KernelConfig, &mut Code) + Send + Sync>;
 pub struct KernelCompiler {
     caps: HardwareCaps,
     filter: Option<CodeFilter>,
-    known: Mutex<HashMap<(usize, usize, Granularity), Arc<Kernels>>>,
+    known: Mutex<HashMap<Shape, Arc<Kernels>>>,
     reports: Mutex<Vec<KernelReport>>,
 }
 
@@ -138,29 +141,54 @@ impl KernelCompiler {
     /// # Errors
     /// When the shape is out of range, memory runs out, or, which is a bug, no candidate computes rightly.
     pub fn linear(&self, weights: &TernaryMatrix) -> Result<TernaryLinear, KernelError> {
+        self.linear_with(weights, &[])
+    }
+
+    /// As [`linear`](Self::linear), but tries the candidates in `preferred` first, then those that read the same packed
+    /// weights. Which kernels there are in the end, the result says.
+    ///
+    /// # Errors
+    /// As [`linear`](Self::linear).
+    pub fn linear_with(
+        &self,
+        weights: &TernaryMatrix,
+        preferred: &[KernelConfig],
+    ) -> Result<TernaryLinear, KernelError> {
         let (m, k) = (weights.m(), weights.k());
-        let kernels = self.kernels(m, k, weights.granularity())?;
+        let kernels = self.kernels(m, k, weights.granularity(), preferred)?;
         TernaryLinear::pack(weights, kernels).map_err(|error| KernelError::Memory { m, k, error })
     }
 
-    fn kernels(&self, m: usize, k: usize, scales: Granularity) -> Result<Arc<Kernels>, KernelError> {
+    fn kernels(
+        &self,
+        m: usize,
+        k: usize,
+        scales: Granularity,
+        preferred: &[KernelConfig],
+    ) -> Result<Arc<Kernels>, KernelError> {
+        let shape = (m, k, scales, preferred.to_vec());
         // One lock for lookup and compilation, so that a shape is compiled once however many threads ask for it.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kernels) = known.get(&(m, k, scales)) {
+        if let Some(kernels) = known.get(&shape) {
             return Ok(Arc::clone(kernels));
         }
         let [decode, prefill] =
             [Batch::Decode, Batch::Prefill].map(|batch| KernelKey::new(m, k, batch, scales));
         decode.check().map_err(|error| KernelError::Shape { m, k, error })?;
-        let kernels = Arc::new(self.select(&decode, &prefill)?);
-        known.insert((m, k, scales), Arc::clone(&kernels));
+        let kernels = Arc::new(self.select(&decode, &prefill, preferred)?);
+        known.insert(shape, Arc::clone(&kernels));
         Ok(kernels)
     }
 
     /// The first decode kernel that is right and for whose layout there is a prefill kernel that is right.
-    fn select(&self, decode_key: &KernelKey, prefill_key: &KernelKey) -> Result<Kernels, KernelError> {
+    fn select(
+        &self,
+        decode_key: &KernelKey,
+        prefill_key: &KernelKey,
+        preferred: &[KernelConfig],
+    ) -> Result<Kernels, KernelError> {
         let mut last = "none was tried".to_owned();
-        for config in candidates(&self.caps, decode_key) {
+        for config in self.offered(decode_key, preferred) {
             let decode = match self.build(decode_key, &config) {
                 Ok(built) => built,
                 Err(error) => {
@@ -168,7 +196,7 @@ impl KernelCompiler {
                     continue;
                 }
             };
-            match self.prefill_for(decode.0.layout(), prefill_key) {
+            match self.prefill_for(decode.0.layout(), prefill_key, preferred) {
                 Ok(prefill) => return Ok(self.record(decode, prefill)),
                 Err(error) => last = error,
             }
@@ -176,9 +204,25 @@ impl KernelCompiler {
         Err(KernelError::NoCandidate { key: *decode_key, last })
     }
 
-    fn prefill_for(&self, layout: &Layout, key: &KernelKey) -> Result<Built, String> {
+    /// The candidates for `key`: those in `preferred`, those that read the same packed weights, the rest.
+    fn offered(&self, key: &KernelKey, preferred: &[KernelConfig]) -> Vec<KernelConfig> {
+        let layout = |config: &KernelConfig| crate::kernel::layout(key, config).ok();
+        let layouts: Vec<_> = preferred.iter().filter_map(layout).collect();
+        let mut all = candidates(&self.caps, key);
+        all.sort_by_cached_key(|config| {
+            (!preferred.contains(config), !layout(config).is_some_and(|layout| layouts.contains(&layout)))
+        });
+        all
+    }
+
+    fn prefill_for(
+        &self,
+        layout: &Layout,
+        key: &KernelKey,
+        preferred: &[KernelConfig],
+    ) -> Result<Built, String> {
         let mut last = format!("no prefill kernel reads {layout:?}");
-        for config in candidates(&self.caps, key) {
+        for config in self.offered(key, preferred) {
             if crate::kernel::layout(key, &config).as_ref() == Ok(layout) {
                 match self.build(key, &config) {
                     Ok(built) => return Ok(built),
