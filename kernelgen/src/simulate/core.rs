@@ -4,6 +4,8 @@ use super::bits::{Bytes, low_bits};
 use super::fault::FaultKind;
 use super::flags::Flags;
 use super::memory::Memory;
+use super::modes::Modes;
+use super::tiles::Tiles;
 use iced_x86::Register;
 
 /// What registers hold that nobody has set: large, odd, and no number a kernel could want.
@@ -17,6 +19,9 @@ pub(super) struct Core {
     pub(super) vectors: [Bytes; 32],
     pub(super) masks: [u64; 8],
     pub(super) flags: Flags,
+    pub(super) modes: Modes,
+    /// None until configured, and again once released.
+    pub(super) tiles: Option<Box<Tiles>>,
     /// The next instruction.
     pub(super) ip: u64,
     pub(super) memory: Memory,
@@ -30,6 +35,8 @@ impl Core {
             vectors: [[POISON; 64]; 32],
             masks: [u64::from_le_bytes([POISON; 8]); 8],
             flags: Flags::default(),
+            modes: Modes::default(),
+            tiles: None,
             ip,
             memory,
         }

@@ -71,6 +71,24 @@ pub enum FaultKind {
         /// The allowance.
         budget: u64,
     },
+    /// LDTILECFG of what is no configuration (#GP).
+    #[error("configures tiles with {what}")]
+    TileConfiguration {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A tile instruction that the configuration does not allow (#UD).
+    #[error("{what}")]
+    TileUse {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Control bits of MXCSR that the processor refuses (#GP).
+    #[error("sets reserved bits of MXCSR")]
+    ReservedMode,
+    /// Tiles are configured at the outermost return, which costs whoever switches threads 8 KiB from then on.
+    #[error("returns without TILERELEASE")]
+    TilesConfigured,
     /// A register that the System V convention says a function preserves.
     #[error("returns with {register} changed, which a function must preserve")]
     CalleeSavedChanged {

@@ -93,9 +93,16 @@ fn integer(value: f32) -> u64 {
     u64::from(if fits { value as i32 as u32 } else { INDEFINITE })
 }
 
-/// VROUNDPS and the forms of VRNDSCALEPS that keep no fraction bits.
+/// VROUNDPS.
 pub(super) fn round(a: u64, immediate: u64) -> u64 {
-    let value = float(a);
+    round_scaled(a, immediate & 0xf)
+}
+
+/// VRNDSCALEPS: keeps as many fraction bits as the upper half of the immediate says.
+pub(super) fn round_scaled(a: u64, immediate: u64) -> u64 {
+    // Exact: an f32 times a power of two up to 2^15 is an f64, and what is rounded has no more bits than it had.
+    let scale = f64::from(1_u32 << (immediate >> 4));
+    let value = f64::from(float(a)) * scale;
     let rounded = match immediate & 7 {
         1 => value.floor(),
         2 => value.ceil(),
@@ -103,7 +110,7 @@ pub(super) fn round(a: u64, immediate: u64) -> u64 {
         // 4 and above take the mode of MXCSR, which is the default one.
         _ => value.round_ties_even(),
     };
-    result(&[a], rounded)
+    result(&[a], (rounded / scale) as f32)
 }
 
 pub(super) fn from_f16(a: u64) -> u64 {

@@ -124,11 +124,15 @@ fn execute(core: &mut Core, mut program: Program, budget: u64) -> Result<Outcome
     Err(Fault { address: core.ip, instruction: String::new(), kind: FaultKind::BudgetExhausted { budget } })
 }
 
-/// After the final return, what a function must preserve is as it was, and the return address is popped.
+/// After the final return, what a function must preserve is as it was, the return address is popped, and no tile is
+/// configured.
 fn check_convention(before: &[u64; 16], core: &Core) -> Result<(), FaultKind> {
+    if core.tiles.is_some() {
+        return Err(FaultKind::TilesConfigured);
+    }
     let changed = CALLEE_SAVED.iter().find(|(number, _)| core.general[*number] != before[*number]);
     let stack = core.general[STACK_POINTER] != before[STACK_POINTER] + 8;
-    match changed.map(|row| row.1).or(stack.then_some("rsp")) {
+    match changed.map(|row| row.1).or(stack.then_some("rsp")).or(core.modes.changed()) {
         Some(register) => Err(FaultKind::CalleeSavedChanged { register }),
         None => Ok(()),
     }

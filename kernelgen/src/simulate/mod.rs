@@ -3,7 +3,8 @@
 //! A kernel for a tier that this host lacks is judged here like any other: its bytes are decoded and executed one
 //! instruction at a time, with every memory access checked against the regions that the caller mapped. What the code
 //! may not rely on (registers that hold no argument, memory below the stack) holds a poison pattern, and what the
-//! calling convention promises (callee-saved registers, the stack pointer) is checked at the final `ret`.
+//! calling convention promises (callee-saved registers, the stack pointer, MXCSR, the direction flag, no tile left
+//! configured) is checked at the final `ret`.
 //!
 //! ```text
 //! Machine::run: decode once per address -> table lookup by mnemonic -> Operation
@@ -11,10 +12,11 @@
 //!   vertical.rs   lane by lane, rows of `fn(lane, lane)`       arithmetic.rs, float.rs say what a lane does
 //!   whole.rs      across lanes, rows of `fn(vectors)`          shuffle.rs says what a vector does
 //!   moves.rs      loads, stores, broadcasts, parts             masks.rs: compares and mask registers
+//!   tiles.rs      AMX tiles                                    modes.rs: MXCSR and the direction flag
 //! ```
 //!
 //! Widths, masks, zeroing and embedded broadcasts are handled once, in `operand.rs`; a row of a table knows none of
-//! them. Another extension (tiles, say) is a file with a table and a line in `operation.rs`.
+//! them. Another extension is a file with a table and a line in `operation.rs`.
 //!
 //! ```
 //! use craftsman_kernelgen::simulate::{Access, Machine};
@@ -41,11 +43,13 @@ mod float;
 mod machine;
 mod masks;
 mod memory;
+mod modes;
 mod moves;
 mod operand;
 mod operation;
 mod scalar;
 mod shuffle;
+mod tiles;
 mod vertical;
 mod whole;
 

@@ -26,10 +26,10 @@ pub(super) fn is_legacy(instruction: &Instruction) -> bool {
     instruction.code().encoding() == EncodingKind::Legacy
 }
 
-/// Refuses a rounding mode that is not the default one, which the simulator computes.
-pub(super) fn check_rounding(instruction: &Instruction) -> Result<(), FaultKind> {
+/// Refuses modes of floats, embedded or of MXCSR, that are not the default ones, which the simulator computes.
+pub(super) fn check_rounding(core: &Core, instruction: &Instruction) -> Result<(), FaultKind> {
     match instruction.rounding_control() {
-        RoundingControl::None | RoundingControl::RoundToNearest => Ok(()),
+        RoundingControl::None | RoundingControl::RoundToNearest if core.modes.usual_floats() => Ok(()),
         _ => Err(FaultKind::Unsupported),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::fault::FaultKind;
-use super::{masks, moves, scalar, vertical, whole};
+use super::{masks, modes, moves, scalar, tiles, vertical, whole};
 use iced_x86::{Instruction, Mnemonic};
 
 /// Executes one instruction; `Core::ip` already points past it.
@@ -10,6 +10,9 @@ pub(super) type Execute = fn(&mut Core, &Instruction) -> Result<(), FaultKind>;
 
 /// Mnemonics and the function that executes them.
 pub(super) type Row = (&'static [Mnemonic], Execute);
+
+/// The tables of functions.
+const FUNCTIONS: &[&[Row]] = &[scalar::TABLE, moves::TABLE, masks::TABLE, modes::TABLE, tiles::TABLE];
 
 /// How a decoded instruction is executed.
 #[derive(Clone, Copy)]
@@ -23,8 +26,7 @@ impl Operation {
     /// Looks `instruction` up in the tables.
     pub(super) fn of(instruction: &Instruction) -> Option<Self> {
         let mnemonic = instruction.mnemonic();
-        let functions = [scalar::TABLE, moves::TABLE, masks::TABLE];
-        let function = functions.into_iter().flatten().find(|row| row.0.contains(&mnemonic));
+        let function = FUNCTIONS.iter().copied().flatten().find(|row| row.0.contains(&mnemonic));
         let vertical = || vertical::TABLE.iter().find(|row| row.names.contains(&mnemonic));
         let whole = || whole::TABLE.iter().find(|row| row.names.contains(&mnemonic));
         function
@@ -45,7 +47,7 @@ impl Operation {
 /// Every mnemonic that some table has, for tests that must cover them all.
 #[cfg(test)]
 pub(super) fn mnemonics() -> Vec<Mnemonic> {
-    let functions = [scalar::TABLE, moves::TABLE, masks::TABLE].into_iter().flatten().flat_map(|row| row.0);
+    let functions = FUNCTIONS.iter().copied().flatten().flat_map(|row| row.0);
     let vertical = vertical::TABLE.iter().flat_map(|row| row.names);
     let whole = whole::TABLE.iter().flat_map(|row| row.names);
     functions.chain(vertical).chain(whole).copied().collect()

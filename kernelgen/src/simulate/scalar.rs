@@ -199,7 +199,7 @@ fn compare_floats(core: &mut Core, instruction: &Instruction) -> Done {
 
 /// CVTSI2SS: an integer to the low lane; the others come from the first source.
 fn to_float(core: &mut Core, instruction: &Instruction) -> Done {
-    check_rounding(instruction)?;
+    check_rounding(core, instruction)?;
     let last = instruction.op_count() - 1;
     let value = signed(core.integer(instruction, last)?, Core::operand_size(instruction, last));
     let mut vector = core.source(instruction, last - 1)?;
@@ -209,7 +209,7 @@ fn to_float(core: &mut Core, instruction: &Instruction) -> Done {
 
 /// CVTSS2SI and CVTTSS2SI: the low float to an integer, or to the least one where it does not fit.
 fn from_float(core: &mut Core, instruction: &Instruction, round: fn(f32) -> f32) -> Done {
-    check_rounding(instruction)?;
+    check_rounding(core, instruction)?;
     let bits = 8 * Core::operand_size(instruction, 0);
     let value = round(float(lane(&core.source(instruction, 1)?, 4, 0)));
     let limit = 2_f32.powi(bits as i32 - 1);

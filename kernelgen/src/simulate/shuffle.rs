@@ -33,6 +33,16 @@ pub(super) fn multishift(inputs: &Inputs) -> Bytes {
     })
 }
 
+/// VGF2P8AFFINEQB: each byte of `a`, times the matrix of 8 x 8 bits in the quadword of `b`, plus the immediate, in
+/// bits. Row 0 of the matrix, for bit 0 of the result, is its last byte.
+pub(super) fn affine(inputs: &Inputs) -> Bytes {
+    build(1, inputs.width, |index| {
+        let row = |bit: usize| inputs.b[index / 8 * 8 + 7 - bit];
+        let bit = |bit: usize| u64::from((row(bit) & inputs.a[index]).count_ones() & 1) << bit;
+        (0..8).map(bit).sum::<u64>() ^ inputs.immediate as u64
+    })
+}
+
 pub(super) fn dwords(inputs: &Inputs) -> Bytes {
     build(4, inputs.width, |index| lane(&inputs.a, 4, index / 4 * 4 + pair(inputs.immediate, index % 4)))
 }

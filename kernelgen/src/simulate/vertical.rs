@@ -51,7 +51,7 @@ const fn low(shape: Shape, names: &'static [Mnemonic]) -> Row {
 
 impl Row {
     pub(super) fn execute(&self, core: &mut Core, instruction: &Instruction) -> Result<(), FaultKind> {
-        check_rounding(instruction)?;
+        check_rounding(core, instruction)?;
         match self.shape {
             Shape::Narrow(from, function) => self.narrow(core, instruction, from, function),
             _ if self.scalar => self.lane_zero(core, instruction),
@@ -305,6 +305,7 @@ pub(super) const TABLE: &[Row] = &[
     all(4, Unary(float::to_i32), &[M::Vcvtps2dq, M::Cvtps2dq]),
     all(4, Unary(float::to_i32_truncating), &[M::Vcvttps2dq, M::Cvttps2dq]),
     all(4, UnaryImmediate(float::round), &[M::Vroundps, M::Roundps]),
+    all(4, UnaryImmediate(float::round_scaled), &[M::Vrndscaleps]),
     all(4, Widen(2, float::from_f16), &[M::Vcvtph2ps]),
 
     low(Binary(float::add), &[M::Vaddss, M::Addss]),

@@ -69,6 +69,7 @@ impl Row {
 pub(super) const TABLE: &[Row] = &[
     two(1, shuffle::bytes, &[M::Vpshufb, M::Pshufb]),
     two(1, shuffle::multishift, &[M::Vpmultishiftqb]),
+    two(1, shuffle::affine, &[M::Vgf2p8affineqb, M::Gf2p8affineqb]),
     one(4, shuffle::dwords, &[M::Vpshufd, M::Pshufd]),
     one(2, shuffle::low_words, &[M::Vpshuflw, M::Pshuflw]),
     one(2, shuffle::high_words, &[M::Vpshufhw, M::Pshufhw]),

@@ -87,6 +87,44 @@ fn a_changed_callee_saved_register_is_named() {
     assert_eq!(kind(run(&mut Machine::new(), &code, &[])), FaultKind::CalleeSavedChanged { register: "rsp" });
 }
 
+/// Loads MXCSR from [rdi] and from [rsi], with `between` in the middle.
+fn with_mxcsr(first: u32, between: Instruction, second: u32) -> Result<Outcome, Fault> {
+    let mut machine = Machine::new();
+    machine.map(DATA, [first.to_le_bytes(), second.to_le_bytes()].concat(), Access::Read).unwrap();
+    let load = |offset| Instruction::with1(Code::VEX_Vldmxcsr_m32, at(Register::RDI, offset)).unwrap();
+    run(&mut machine, &[load(0), between, load(4), ret()], &[DATA])
+}
+
+#[test]
+fn modes_are_left_as_they_were_found() {
+    const DEFAULT: u32 = 0x1f80;
+    let truncating = DEFAULT | 3 << 13;
+    let nothing = Instruction::with(Code::Nopd);
+    assert!(with_mxcsr(truncating, nothing, DEFAULT).is_ok());
+    assert!(with_mxcsr(DEFAULT, nothing, DEFAULT | 0x3f).is_ok(), "flags of what happened are nobody's");
+    let changed = with_mxcsr(DEFAULT, nothing, truncating);
+    assert_eq!(kind(changed), FaultKind::CalleeSavedChanged { register: "mxcsr" });
+    assert_eq!(kind(with_mxcsr(1 << 16, nothing, DEFAULT)), FaultKind::ReservedMode);
+    // In another mode nothing is computed rather than something wrong.
+    let (to, from) = (Register::YMM0, Register::YMM1);
+    let round = Instruction::with2(Code::VEX_Vcvtdq2ps_ymm_ymmm256, to, from).unwrap();
+    assert!(with_mxcsr(DEFAULT, round, DEFAULT).is_ok());
+    assert_eq!(kind(with_mxcsr(truncating, round, DEFAULT)), FaultKind::Unsupported);
+
+    let [backwards, forwards] = [Code::Std, Code::Cld].map(Instruction::with);
+    assert!(run(&mut Machine::new(), &[backwards, forwards, ret()], &[]).is_ok());
+    let left = run(&mut Machine::new(), &[backwards, ret()], &[]);
+    assert_eq!(kind(left), FaultKind::CalleeSavedChanged { register: "df" });
+}
+
+#[test]
+fn mxcsr_is_stored() {
+    let mut machine = machine(4, Access::ReadWrite);
+    let store = Instruction::with1(Code::Stmxcsr_m32, at(Register::RDI, 0)).unwrap();
+    run(&mut machine, &[store, ret()], &[DATA]).unwrap();
+    assert_eq!(machine.bytes(DATA), Some(0x1f80_u32.to_le_bytes().as_slice()));
+}
+
 #[test]
 fn every_byte_of_an_access_must_be_mapped() {
     let load =

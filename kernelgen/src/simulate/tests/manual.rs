@@ -80,6 +80,11 @@ const FORMULAS: &[Formula] = &[
     Formula { code: Code::EVEX_Vpmultishiftqb_zmm_k1z_zmm_zmmm512b64, lane: 1, value: |c, i| {
         (0..8).map(|bit| (u(&c.b, 8, i / 8) >> ((u64::from(c.a[i]) + bit) & 63) & 1) << bit).sum()
     } },
+    Formula { code: Code::EVEX_Vgf2p8affineqb_zmm_k1z_zmm_zmmm512b64_imm8, lane: 1, value: |c, i| {
+        let row = |bit: usize| c.b[i / 8 * 8 + (7 - bit)];
+        let sum = |bit: usize| (0..8).fold(c.immediate as u8 >> bit & 1, |sum, j| sum ^ (row(bit) >> j & c.a[i] >> j & 1));
+        (0..8).map(|bit| u64::from(sum(bit)) << bit).sum()
+    } },
     Formula { code: Code::EVEX_Vpsravw_zmm_k1z_zmm_zmmm512, lane: 2, value: |c, i| (s(&c.a, 2, i) >> u(&c.b, 2, i).min(15)) as u64 },
     Formula { code: Code::EVEX_Vpsravq_zmm_k1z_zmm_zmmm512b64, lane: 8, value: |c, i| (s(&c.a, 8, i) >> u(&c.b, 8, i).min(63)) as u64 },
     Formula { code: Code::EVEX_Vpsllvw_zmm_k1z_zmm_zmmm512, lane: 2, value: |c, i| if u(&c.b, 2, i) < 16 { u(&c.a, 2, i) << u(&c.b, 2, i) } else { 0 } },
@@ -120,6 +125,16 @@ const UNARY_FORMULAS: &[Formula] = &[
     Formula { code: Code::EVEX_Vpmovwb_ymmm256_k1z_zmm, lane: 1, value: |c, i| if i < 32 { u(&c.a, 2, i) } else { 0 } },
     Formula { code: Code::EVEX_Vpmovsdb_xmmm128_k1z_zmm, lane: 1, value: |c, i| if i < 16 { s(&c.a, 4, i).clamp(-128, 127) as u64 } else { 0 } },
     Formula { code: Code::EVEX_Vpmovusdb_xmmm128_k1z_zmm, lane: 1, value: |c, i| if i < 16 { u(&c.a, 4, i).min(255) } else { 0 } },
+    Formula { code: Code::EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae, lane: 4, value: |c, i| {
+        let (value, bits) = (f32::from_bits(u(&c.a, 4, i) as u32), c.immediate >> 4);
+        if value.is_nan() {
+            return u64::from(value.to_bits() | 1 << 22);
+        }
+        let round = [f64::round_ties_even, f64::floor, f64::ceil, f64::trunc];
+        let round = round[if c.immediate & 4 == 0 { c.immediate & 3 } else { 0 }];
+        let rounded = round(f64::from(value) * 2_f64.powi(bits as i32)) * 2_f64.powi(-(bits as i32));
+        u64::from((rounded as f32).to_bits())
+    } },
     Formula { code: Code::EVEX_Vbroadcasti32x4_zmm_k1z_m128, lane: 4, value: |c, i| u(&c.a, 4, i % 4) },
     Formula { code: Code::EVEX_Vbroadcasti64x4_zmm_k1z_m256, lane: 8, value: |c, i| u(&c.a, 8, i % 4) },
     Formula { code: Code::EVEX_Vpbroadcastd_zmm_k1z_xmmm32, lane: 4, value: |c, _| u(&c.a, 4, 0) },

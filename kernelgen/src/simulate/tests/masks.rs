@@ -73,6 +73,9 @@ proptest! {
             (Code::VEX_Kandw_kr_kr_kr, low(16, a & b)),
             (Code::VEX_Korq_kr_kr_kr, a | b),
             (Code::VEX_Kxord_kr_kr_kr, low(32, a ^ b)),
+            (Code::VEX_Kaddw_kr_kr_kr, low(16, a.wrapping_add(b))),
+            (Code::VEX_Kunpckdq_kr_kr_kr, low(32, a) << 32 | low(32, b)),
+            (Code::VEX_Kunpckbw_kr_kr_kr, low(8, a) << 8 | low(8, b)),
             (Code::VEX_Kxnorb_kr_kr_kr, low(8, !(a ^ b))),
             (Code::VEX_Knotq_kr_kr, !a),
             (Code::VEX_Kmovw_kr_km16, low(16, a)),
@@ -153,6 +156,31 @@ proptest! {
                 prop_assert!(fault == read || fault == write, "{}", fault);
             }
         }
+    }
+}
+
+/// Conversions to shorter lanes write as many bytes as these have, all lanes in a row.
+#[test]
+fn a_narrowing_store_writes_what_is_left() {
+    let lanes: Vec<u8> = [-1_i32, 300, -200, 100].repeat(4).iter().flat_map(|x| x.to_le_bytes()).collect();
+    let expected: [(Code, [u8; 4]); 3] = [
+        (Code::EVEX_Vpmovdb_xmmm128_k1z_zmm, [255, 44, 56, 100]),
+        (Code::EVEX_Vpmovsdb_xmmm128_k1z_zmm, [255, 127, 128, 100]),
+        (Code::EVEX_Vpmovusdb_xmmm128_k1z_zmm, [255, 255, 255, 100]),
+    ];
+    for (code, bytes) in expected {
+        let load = Instruction::with2(
+            Code::EVEX_Vmovdqu32_zmm_k1z_zmmm512,
+            Register::ZMM1,
+            MemoryOperand::with_base(Register::RDI),
+        );
+        let store = Instruction::with2(code, MemoryOperand::with_base(Register::RSI), Register::ZMM1);
+        let mut machine = Machine::new();
+        machine.map(DATA, lanes.clone(), Access::Read).unwrap();
+        machine.map(2 * DATA, vec![0; 16], Access::ReadWrite).unwrap();
+        let program = [load.unwrap(), store.unwrap(), Instruction::with(Code::Retnq)];
+        machine.run(&assemble(&program), CODE_ADDRESS, &[DATA, 2 * DATA]).unwrap();
+        assert_eq!(machine.bytes(2 * DATA), Some(bytes.repeat(4).as_slice()), "{code:?}");
     }
 }
 

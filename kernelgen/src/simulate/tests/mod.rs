@@ -6,6 +6,7 @@ mod machine;
 mod manual;
 mod masks;
 mod native;
+mod tiles;
 
 use super::{Access, Fault, Machine, Outcome, operation};
 use crate::vocabulary::{Arguments, Field};
@@ -286,8 +287,8 @@ fn has_immediate(code: Code) -> bool {
     kinds.any(|kind| immediate_kind(kind).is_some_and(|_| kind != Kind::imm8_const_1))
 }
 
-/// What a straight line cannot hold, or (LEA) would show where the state lies.
-const ELSEWHERE: [Mnemonic; 7] = [
+/// What a straight line cannot hold, would show where the state lies (LEA), or change or show modes of the processor.
+const ELSEWHERE: [Mnemonic; 12] = [
     Mnemonic::Push,
     Mnemonic::Pop,
     Mnemonic::Leave,
@@ -295,6 +296,11 @@ const ELSEWHERE: [Mnemonic; 7] = [
     Mnemonic::Call,
     Mnemonic::Jmp,
     Mnemonic::Lea,
+    Mnemonic::Std,
+    Mnemonic::Ldmxcsr,
+    Mnemonic::Vldmxcsr,
+    Mnemonic::Stmxcsr,
+    Mnemonic::Vstmxcsr,
 ];
 
 /// Forms that the simulator refuses: products of 8 and 16 bits into ax and dx:ax.
