@@ -4,7 +4,6 @@
 mod cli;
 mod command;
 mod failure;
-mod measure;
 mod progress;
 mod table;
 

@@ -1,14 +1,13 @@
 //! Files that appear complete or not at all.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use craftsman_kernelgen::store;
 
 use crate::ModelError;
 
-/// Writes a file aside, in the folder of `path`, and gives it its name when all of it is on the disk; after an error
-/// `path` is what it was before.
+/// As [`store::write_aside`], with this crate's errors.
 ///
 /// ```
 /// # use std::io::Write;
@@ -23,28 +22,5 @@ pub fn write_aside(
     path: &Path,
     write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), ModelError>,
 ) -> Result<(), ModelError> {
-    let failed = |error| ModelError::io(path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = create(folder).map_err(failed)?;
-    let mut out = BufWriter::new(file.as_file_mut());
-    write(&mut out)?;
-    out.flush().map_err(failed)?;
-    drop(out);
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-/// A temporary file that others may read as far as the umask lets them, like any file a program writes.
-#[cfg(unix)]
-fn create(folder: &Path) -> std::io::Result<NamedTempFile> {
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
-}
-
-/// A temporary file with the folder's own permissions.
-#[cfg(not(unix))]
-fn create(folder: &Path) -> std::io::Result<NamedTempFile> {
-    NamedTempFile::new_in(folder)
+    store::write_aside(path, |error| ModelError::io(path, error), write)
 }

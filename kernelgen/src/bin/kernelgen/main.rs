@@ -4,11 +4,14 @@ mod caps;
 mod disasm;
 mod list;
 mod machine;
+mod progress;
+mod roofline;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use craftsman_kernelgen::store::StoreError;
 
 /// The kernel compiler of Craftsman: what this processor is, which kernels it gets, and whether they are right.
 #[derive(Debug, Parser)]
@@ -29,9 +32,10 @@ Examples:
   kernelgen verify                                  check all candidates of a standard set against golden
   kernelgen verify --simulate --machine zen4        the same for a processor that is not here
   kernelgen disasm 2560x6912-decode-tensor-a8       listing of the kernel that would be selected
+  kernelgen roofline                                what this machine can do at most
 
 CRAFTSMAN_MAX_ISA=portable|avx2|avxvnni|avx512|avx512vnni|amx sets a ceiling on what is used of this processor.
-Exit codes: 0 all is well; 1 a kernel is wrong or cannot be had; 2 the command line is.";
+Exit codes: 0 all is well; 1 a kernel is wrong or cannot be had; 2 the command line is; 3 a file cannot be used.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -43,6 +47,8 @@ enum Command {
     Verify(verify::Verify),
     /// Disassemble a kernel, with the labels of its source
     Disasm(disasm::Disasm),
+    /// Measure what this machine can do at most: reading, level by level, and multiplying bytes
+    Roofline(roofline::Command),
 }
 
 /// Why a command ends with an error.
@@ -52,6 +58,14 @@ enum Failure {
     Usage(String),
     /// Something is wrong with a kernel: exit code 1.
     Kernel(String),
+    /// A file cannot be read, understood or written: exit code 3.
+    File(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::File(error.to_string())
+    }
 }
 
 fn main() -> ExitCode {
@@ -62,11 +76,13 @@ fn main() -> ExitCode {
         Command::List(list) => list.run(),
         Command::Verify(verify) => verify.run(),
         Command::Disasm(disasm) => disasm.run(),
+        Command::Roofline(roofline) => roofline.run(),
     };
     let (message, code) = match done {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Kernel(message)) => (message, 1),
         Err(Failure::Usage(message)) => (message, 2),
+        Err(Failure::File(message)) => (message, 3),
     };
     eprintln!("error: {message}");
     ExitCode::from(code)

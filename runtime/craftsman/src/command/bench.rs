@@ -3,14 +3,13 @@
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use craftsman::kernelgen::PeakProbe;
+use craftsman::kernelgen::roofline::{self, Level, PeakProbe, Samples, Thoroughness};
 use craftsman::{Checkpoint, Model, ModelError};
 use serde::Serialize;
 
 use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
 use crate::cli::{Bench, Shared};
 use crate::failure::Failure;
-use crate::measure::{Samples, byte_products, read_bandwidth};
 use crate::progress::{self, Progress};
 use crate::table::{self, table};
 
@@ -72,6 +71,9 @@ pub fn run(arguments: &Bench, shared: &Shared) -> Result<(), Failure> {
     if shared.json { print_json(&report) } else { super::print(&text(&report)) }
 }
 
+/// How often the loop of products runs, some milliseconds each.
+const PRODUCT_RUNS: usize = 64;
+
 /// What the machine can do at most.
 struct Ceilings {
     bandwidth: Option<Samples>,
@@ -81,12 +83,12 @@ struct Ceilings {
 impl Ceilings {
     /// Measures them with as many threads as the model uses.
     fn measure(model: &Model, progress: &Progress) -> Result<Self, Failure> {
-        let threads = NonZeroUsize::new(model.threads()).unwrap_or(NonZeroUsize::MIN);
+        let (caps, threads) = (model.caps(), model.threads());
         progress.message("memory bandwidth");
-        let last_cache = model.caps().caches.l3.map(|cache| cache.size_bytes);
-        let bandwidth = read_bandwidth(threads, last_cache);
+        let bandwidth = roofline::read_rate(caps, Level::Dram, threads, Thoroughness::default())?;
         progress.message("integer products");
-        let products = byte_products(&PeakProbe::new(model.caps())?, threads);
+        let products = PeakProbe::new(caps)?.measure(threads, PRODUCT_RUNS);
+        let bandwidth = bandwidth.map(|read| read.rate);
         Ok(Self { bandwidth, products })
     }
 }

@@ -1,4 +1,4 @@
-//! The ceiling of byte products: a loop of nothing else, in the instructions of the best backend.
+//! The ceiling of byte products: a loop of nothing else, in the instructions of one backend.
 //!
 //! ```text
 //! repeat:  w = load;  for each sum:  sum += dot(w, x[sum])
@@ -6,15 +6,14 @@
 //! There are enough independent sums to hide an instruction's latency, and one load a round, so that no compiler can
 //! move the products out of the loop. What a kernel reaches of this rate is what unpacking and memory leave it.
 
-use std::mem::MaybeUninit;
-
 use craftsman_isa::HardwareCaps;
 
-use crate::backend;
+use super::gang::together;
+use super::probe::{Probe, best_backend};
+use super::samples::Samples;
+use crate::backend::Backend;
 use crate::code::EmitError;
-use crate::host;
-use crate::memory::ExecutableMemory;
-use crate::vocabulary::{Accumulation, Arguments, Emitter, Field, SCRATCH_BYTES, Scratch};
+use crate::vocabulary::{Accumulation, Emitter, Field, SCRATCH_BYTES};
 
 /// Rounds of one run: some milliseconds.
 const ROUNDS: usize = 1 << 20;
@@ -25,17 +24,16 @@ const OTHER_REGISTERS: usize = 4;
 ///
 /// ```
 /// use craftsman_isa::HardwareCaps;
-/// let probe = craftsman_kernelgen::PeakProbe::new(&HardwareCaps::detect())?;
-/// let start = std::time::Instant::now();
-/// probe.run();
-/// println!("{}: {:.0} products/s", probe.backend(), probe.products() as f64 / start.elapsed().as_secs_f64());
+/// let probe = craftsman_kernelgen::roofline::PeakProbe::new(&HardwareCaps::detect())?;
+/// let rate = probe.measure(1, 3).expect("three samples");
+/// println!("{}: {:.0} products a second", probe.backend(), rate.median);
 /// # Ok::<(), craftsman_kernelgen::EmitError>(())
 /// ```
 #[derive(Debug)]
 pub struct PeakProbe {
     backend: &'static str,
     products: u64,
-    memory: ExecutableMemory,
+    probe: Probe,
 }
 
 impl PeakProbe {
@@ -44,14 +42,18 @@ impl PeakProbe {
     /// # Errors
     /// When no backend can be emitted here, or there is no executable memory.
     pub fn new(caps: &HardwareCaps) -> Result<Self, EmitError> {
-        let caps = host::within(caps.clone());
-        let backend = backend::ALL.iter().find(|backend| backend.runs_on(&caps));
-        let backend = backend.ok_or_else(|| EmitError::new("no backend runs here"))?;
+        Self::on(best_backend(caps)?, caps)
+    }
+
+    /// Emits the loop for `backend`.
+    ///
+    /// # Errors
+    /// When it does not run here, multiplies no bytes, or there is no executable memory.
+    pub fn on(backend: &dyn Backend, caps: &HardwareCaps) -> Result<Self, EmitError> {
         let sums = (backend.registers() - OTHER_REGISTERS) / 2;
-        let code = backend.compile(&caps, &mut |emitter| say(emitter, sums))?;
-        let memory = ExecutableMemory::new(&code.bytes)?;
+        let probe = Probe::new(backend, caps, 0, &mut |emitter| say(emitter, sums))?;
         let products = ROUNDS * sums * backend.lanes() * 4;
-        Ok(Self { backend: backend.name(), products: products as u64, memory })
+        Ok(Self { backend: backend.name(), products: products as u64, probe })
     }
 
     /// The backend whose instructions are timed.
@@ -64,13 +66,18 @@ impl PeakProbe {
         self.products
     }
 
-    /// Runs the loop once.
+    /// Runs the loop once, for some milliseconds.
     pub fn run(&self) {
-        let mut scratch = MaybeUninit::<Scratch>::zeroed();
-        let mut arguments = Arguments { scratch: scratch.as_mut_ptr().cast(), ..Arguments::default() };
-        // SAFETY: `new` emitted the code for a backend that this processor can run. It reads and writes the work space
-        // only, the first `2 * sums + 1` vectors of it (`say`), which `say` asserts to be within SCRATCH_BYTES.
-        unsafe { self.memory.call(&mut arguments) }
+        self.probe.run(&[], 1);
+    }
+
+    /// Products of two bytes a second, multiplied and added, that `threads` threads make together; `samples` times,
+    /// after one that wakes the processor. `None` of no samples.
+    pub fn measure(&self, threads: usize, samples: usize) -> Option<Samples> {
+        let pass =
+            |_| self.products as f64 * threads as f64 / together(threads, &|_| self.run()).as_secs_f64();
+        pass(0);
+        Samples::new((0..samples).map(pass).collect())
     }
 }
 
@@ -103,14 +110,23 @@ fn say(e: &mut dyn Emitter, sums: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use craftsman_isa::Tier;
+    use crate::backend;
 
     #[test]
-    fn every_tier_that_runs_here_counts_its_products() {
-        for tier in Tier::ALL {
-            let probe = PeakProbe::new(&HardwareCaps::detect().with_max_tier(tier)).unwrap();
-            probe.run();
-            assert!(probe.products() >= ROUNDS as u64 * 16, "{tier}");
+    fn every_backend_that_runs_here_counts_its_products() {
+        let caps = HardwareCaps::detect();
+        for backend in backend::ALL.iter().filter(|backend| backend.runs_on(&caps)) {
+            let probe = PeakProbe::on(*backend, &caps).unwrap();
+            assert_eq!(probe.backend(), backend.name());
+            assert!(probe.products() >= ROUNDS as u64 * 16, "{}", backend.name());
+            assert!(probe.measure(2, 1).unwrap().median > 0.0);
         }
+    }
+
+    #[test]
+    fn a_backend_that_does_not_run_here_is_refused() {
+        let bare = craftsman_isa::recorded::by_name("bare-x86-64").unwrap();
+        let above = backend::ALL.iter().find(|backend| !backend.runs_on(&bare)).unwrap();
+        assert!(PeakProbe::on(*above, &bare).is_err());
     }
 }
