@@ -9,10 +9,12 @@ mod peak;
 mod probe;
 mod read;
 mod samples;
+mod stretch;
 
 pub use measure::{Thoroughness, measure, read_rate};
 pub use peak::PeakProbe;
 pub use samples::Samples;
+pub use stretch::Stretch;
 
 use std::fmt;
 use std::time::Duration;

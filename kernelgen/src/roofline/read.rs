@@ -122,7 +122,7 @@ pub(super) struct Reading {
 }
 
 /// Memory of one thread, its pages large where the system has such: small pages cost a tenth of the bandwidth.
-fn buffer(bytes: usize) -> Result<MmapMut, EmitError> {
+pub(super) fn buffer(bytes: usize) -> Result<MmapMut, EmitError> {
     let no_memory = |error| EmitError::new(format_args!("no memory to read: {error}"));
     let mut pages = MmapMut::map_anon(bytes).map_err(no_memory)?;
     #[cfg(target_os = "linux")]
