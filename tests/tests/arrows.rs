@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("craftsman", &["craftsman-golden", "craftsman-isa", "craftsman-kernelgen", "craftsman-model"]),
     ("craftsman-benches", LIBRARIES),
     ("craftsman-tests", LIBRARIES),
+    ("craftsman-xtask", &["craftsman-benches", "craftsman-isa", "craftsman-kernelgen"]),
 ];
 
 const LIBRARIES: &[&str] =

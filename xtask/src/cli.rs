@@ -1,0 +1,151 @@
+//! The command line: what `--help` teaches.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Chores of the Craftsman project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The chores.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure, keep the history, find what got slower
+    #[command(after_help = AFTER_HELP)]
+    Bench {
+        /// What to do.
+        #[command(subcommand)]
+        action: Action,
+    },
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  cargo xtask bench run                   measure everything and append it to this machine's history
+  cargo xtask bench run --only decode     only what has `decode` in its name
+  cargo xtask bench compare               the latest run against the one before it
+  cargo xtask bench compare 525e586       the latest run against all runs of a commit
+  cargo xtask bench report                history plots and tables as one page
+  cargo xtask bench growth                how cost grows with k, m, n, threads and the working set
+  cargo xtask-peers bench run             the same beside llama.cpp's kernels (docs/performance.md says what it needs)
+
+Every figure is a ratio to golden's code in the same process, taken in interleaved rounds: what slows the machine slows
+both. A figure above another is better, always.
+
+Exit codes:
+  0  done, and `compare` found nothing slower
+  1  a file or the machine is at fault
+  2  the command line is at fault
+  3  `compare` found something slower
+
+CRAFTSMAN_MAX_ISA lowers the instruction set that is measured: portable, avx2, avxvnni, avx512, avx512vnni, amx.";
+
+/// What to do with benchmarks.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Measure and append to the history
+    Run(Run),
+    /// Compare two runs; exit code 3 when something got slower beyond the spread
+    Compare(Compare),
+}
+
+/// Where runs are kept.
+#[derive(Debug, Args)]
+pub struct History {
+    /// Folder of histories, one file a kind of machine. Those worth keeping are in benches/history
+    #[arg(long, value_name = "DIR", default_value = "target/bench-history")]
+    pub history: PathBuf,
+}
+
+/// The arguments of `run`.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line are independent of each other")]
+pub struct Run {
+    #[command(flatten)]
+    pub history: History,
+    /// Only regimes with this in their name, such as decode, prefill or emit
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Every configuration that the selector offers, not only the first of each family and backend
+    #[arg(long)]
+    pub all: bool,
+    /// Rounds that count [default: 25; 5 with --short]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(3..=1000))]
+    pub rounds: Option<u16>,
+    /// Tiny shapes: checks the machinery in seconds and says nothing about speed
+    #[arg(long)]
+    pub short: bool,
+    /// Print the run as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Make figures with TEXT in their name FACTOR times slower, to see that `compare` notices
+    #[arg(long, value_name = "TEXT=FACTOR", value_parser = planted, hide = true)]
+    pub plant_slowdown: Option<(String, f64)>,
+}
+
+/// The arguments of `compare`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A run is named by its place (latest, previous, -2 for the third from the end) or by its commit's first characters; a commit
+with several runs stands for all of them. A figure is slower when its whole middle half lies below the base's and its
+median by more than --threshold.")]
+pub struct Compare {
+    #[command(flatten)]
+    pub history: History,
+    /// What to compare with
+    #[arg(default_value = "previous", allow_negative_numbers = true)]
+    pub base: String,
+    /// What is compared
+    #[arg(default_value = "latest", allow_negative_numbers = true)]
+    pub new: String,
+    /// Smallest change of a median that counts, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 3.0)]
+    pub threshold: f64,
+    /// Print the comparison as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    #[command(flatten)]
+    pub history: History,
+    /// The page to write; its plots are inside
+    #[arg(long, value_name = "FILE", default_value = "target/bench-report.html")]
+    pub out: PathBuf,
+}
+
+/// The arguments of `growth`.
+#[derive(Debug, Args)]
+pub struct Growth {
+    /// Folder of the page; its plots go to `plots` in it
+    #[arg(long, value_name = "DIR", default_value = "docs")]
+    pub out: PathBuf,
+    /// Tiny shapes: checks the machinery in seconds and says nothing about speed
+    #[arg(long)]
+    pub short: bool,
+}
+
+fn planted(text: &str) -> Result<(String, f64), String> {
+    let (name, factor) = text.split_once('=').ok_or("expected TEXT=FACTOR")?;
+    let factor: f64 = factor.parse().map_err(|error| format!("{factor}: {error}"))?;
+    if (1.0..=100.0).contains(&factor) { Ok((name.to_owned(), factor)) } else { Err("1 to 100".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

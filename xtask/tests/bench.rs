@@ -1,0 +1,56 @@
+//! The command end to end: a slow-down that was planted is found and named.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn bench(history: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["bench", arguments[0], "--history"]).arg(history).args(&arguments[1..]);
+    command.output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_planted_slow_down_is_found_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, planted) = (["run", "--short"], "short-decode portable-i2s=20");
+    let first = bench(folder.path(), &run);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first));
+    for regime in ["short-decode", "short-decode-2t", "short-prefill", "short-layer", "short-emit"] {
+        assert!(text(&first).contains(regime), "{}", text(&first));
+    }
+    let second = bench(folder.path(), &[&run[..], &["--plant-slowdown", planted, "--json"]].concat());
+    assert_eq!(second.status.code(), Some(0), "{}", text(&second));
+    let json: serde_json::Value = serde_json::from_slice(&second.stdout).unwrap();
+    assert_eq!(json["figures"][0]["regime"], "short-decode");
+
+    let compared = bench(folder.path(), &["compare"]);
+    assert_eq!(compared.status.code(), Some(3), "{}", text(&compared));
+    assert!(text(&compared).contains("short-decode portable-i2s, built alike"), "{}", text(&compared));
+    let json = bench(folder.path(), &["compare", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let changes = json["changes"].as_array().unwrap();
+    let planted = changes.iter().find(|change| change["figure"] == "short-decode portable-i2s").unwrap();
+    assert_eq!(planted["verdict"], "slower");
+}
+
+#[test]
+fn what_cannot_be_done_says_what_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let expect = |arguments: &[&str], code: i32, remedy: &str| {
+        let output = bench(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        assert!(text(&output).contains(remedy), "{}", text(&output));
+    };
+    expect(&["compare"], 2, "cargo xtask bench run");
+    expect(&["run", "--only", "nonsense"], 2, "decode-dram");
+    expect(&["run", "--short", "--only", "short-layer"], 0, "Appended to");
+    expect(&["compare", "nonsense"], 2, "the latest are");
+    let file = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let file = file.into_iter().find(|path| path.extension().is_some_and(|ext| ext == "jsonl")).unwrap();
+    std::fs::write(&file, "{\"format\":99}\n").unwrap();
+    expect(&["compare"], 1, "line 1");
+}
