@@ -17,6 +17,7 @@ use crate::key::{Batch, KernelKey, NameError};
 use crate::linear::TernaryLinear;
 use crate::packed::Layout;
 use crate::selector::candidates;
+use crate::tuning::{Residence, Tuning};
 use crate::verify::{VerifyError, verify};
 
 /// The seed of the inputs that kernels are verified with at load; any would do.
@@ -105,6 +106,9 @@ pub type CodeFilter = Box<dyn Fn(&KernelConfig, &mut Code) + Send + Sync>;
 pub struct KernelCompiler {
     caps: HardwareCaps,
     filter: Option<CodeFilter>,
+    tuning: Arc<Tuning>,
+    residence: Residence,
+    threads: usize,
     known: Mutex<HashMap<Shape, Arc<Kernels>>>,
     reports: Mutex<Vec<KernelReport>>,
 }
@@ -118,12 +122,41 @@ impl std::fmt::Debug for KernelCompiler {
 impl KernelCompiler {
     /// A compiler for `caps`, or rather for what of it this processor really has: its kernels will run here.
     pub fn new(caps: HardwareCaps) -> Self {
-        Self { caps: host::within(caps), filter: None, known: Mutex::default(), reports: Mutex::default() }
+        let caps = host::within(caps);
+        Self {
+            threads: caps.physical_cores.max(1) as usize,
+            caps,
+            filter: None,
+            tuning: Arc::default(),
+            residence: Residence::Dram,
+            known: Mutex::default(),
+            reports: Mutex::default(),
+        }
     }
 
     /// As [`new`](Self::new), but `filter` sees, and may change, all code before it is made executable and verified.
     pub fn with_filter(caps: HardwareCaps, filter: CodeFilter) -> Self {
         Self { filter: Some(filter), ..Self::new(caps) }
+    }
+
+    /// Prefers what was found to be the fastest on this machine, where something was.
+    #[must_use]
+    pub fn with_tuning(self, tuning: Arc<Tuning>) -> Self {
+        Self { tuning, ..self }
+    }
+
+    /// Says where the weights will be when kernels read them, which tuning answers depend on: in main memory, unless
+    /// said otherwise, as those of a model larger than the caches are.
+    #[must_use]
+    pub fn with_residence(self, residence: Residence) -> Self {
+        Self { residence, ..self }
+    }
+
+    /// Says how many threads will divide a matrix among them, which tuning answers depend on: as many as there are
+    /// cores, unless said otherwise.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 
     /// The processor that kernels are emitted for.
@@ -204,11 +237,17 @@ impl KernelCompiler {
         Err(KernelError::NoCandidate { key: *decode_key, last })
     }
 
-    /// The candidates for `key`: those in `preferred`, those that read the same packed weights, the rest.
+    /// The candidates for `key`: those in `preferred`, those that read the same packed weights, the rest; and within
+    /// each, what tuning found before what the heuristic would choose.
     fn offered(&self, key: &KernelKey, preferred: &[KernelConfig]) -> Vec<KernelConfig> {
         let layout = |config: &KernelConfig| crate::kernel::layout(key, config).ok();
         let layouts: Vec<_> = preferred.iter().filter_map(layout).collect();
-        let mut all = candidates(&self.caps, key);
+        let mut all = self.tuning.order(key, self.residence, self.threads);
+        for candidate in candidates(&self.caps, key) {
+            if !all.contains(&candidate) {
+                all.push(candidate);
+            }
+        }
         all.sort_by_cached_key(|config| {
             (!preferred.contains(config), !layout(config).is_some_and(|layout| layouts.contains(&layout)))
         });
@@ -231,6 +270,11 @@ impl KernelCompiler {
             }
         }
         Err(last)
+    }
+
+    /// One kernel, verified; for tuning, which times it.
+    pub(crate) fn verified(&self, key: &KernelKey, config: &KernelConfig) -> Result<Kernel, VerifyError> {
+        self.build(key, config).map(|Built(kernel, _)| kernel)
     }
 
     /// Emits and verifies one candidate. Failure is logged: loudly when the kernel is wrong.

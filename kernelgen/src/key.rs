@@ -15,6 +15,11 @@ pub enum Batch {
     Prefill,
 }
 
+impl Batch {
+    /// Every class.
+    pub const ALL: [Self; 2] = [Self::Decode, Self::Prefill];
+}
+
 /// A ternary product to be computed: everything that is constant in the emitted code.
 ///
 /// Its text form names the fields in order, and parses back: `2560x6912-decode-tensor-a8`.

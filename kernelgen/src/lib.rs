@@ -25,6 +25,7 @@ pub mod roofline;
 mod selector;
 pub mod simulate;
 pub mod store;
+pub mod tuning;
 mod verify;
 pub mod vocabulary;
 mod x86;

@@ -45,6 +45,16 @@ impl PackedMatrix {
         Ok(Self { layout, pages, scales })
     }
 
+    /// The same in memory of its own.
+    ///
+    /// # Errors
+    /// When the operating system has no memory left.
+    pub(crate) fn duplicate(&self) -> std::io::Result<Self> {
+        let mut copy = Self::zeroed(self.layout, self.scales.clone())?;
+        copy.pages.copy_from_slice(&self.pages);
+        Ok(copy)
+    }
+
     /// What packed it, and how.
     pub fn layout(&self) -> &Layout {
         &self.layout

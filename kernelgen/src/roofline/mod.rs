@@ -16,13 +16,15 @@ pub use peak::PeakProbe;
 pub use samples::Samples;
 pub use stretch::Stretch;
 
+pub(crate) use gang::together;
+
 use std::fmt;
 use std::time::Duration;
 
 use craftsman_isa::{Caches, HardwareCaps};
 use serde::{Deserialize, Serialize};
 
-use crate::store::{self, Expected, Kind, Machine, Misfit, Store, StoreError};
+use crate::store::{self, Entry, Expected, Kind, Machine, Misfit, Store, StoreError};
 
 /// Where bytes are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -106,9 +108,26 @@ pub struct ProductRate {
 /// A row of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Entry {
+enum Row {
     Read(ReadRate),
     Products(ProductRate),
+}
+
+impl Entry for Row {
+    fn name(&self) -> String {
+        match self {
+            Self::Read(read) => format!("read {} with {} threads", read.level, read.threads),
+            Self::Products(products) => {
+                format!("products {} with {} threads", products.backend, products.threads)
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let (Self::Read(ReadRate { rate, .. }) | Self::Products(ProductRate { rate, .. })) = self;
+        let positive = rate.median.is_finite() && rate.median > 0.0;
+        if positive { Ok(()) } else { Err(format!("a rate of {}", rate.median)) }
+    }
 }
 
 /// What was measured of a machine.
@@ -136,12 +155,7 @@ impl Roofline {
             tracing::warn!(name: "RooflineIgnored", path = %path.display(), %misfit, "measure it again");
             Vec::new()
         });
-        let roofline = Self::of(entries);
-        let nonsense = roofline.rates().find(|rate| !(rate.median.is_finite() && rate.median > 0.0));
-        match nonsense {
-            Some(rate) => Err(StoreError::content(&path, "entries", format!("a rate of {}", rate.median))),
-            None => Ok((!roofline.reads.is_empty() || !roofline.products.is_empty()).then_some(roofline)),
-        }
+        Ok((!entries.is_empty()).then(|| Self::of(entries)))
     }
 
     /// Keeps it in `store`, in place of what was known about those levels, backends and thread counts.
@@ -159,24 +173,20 @@ impl Roofline {
             let same = |a: &ProductRate, b: &ProductRate| (&a.backend, a.threads) == (&b.backend, b.threads);
             known.products.retain(|old| !self.products.iter().any(|new| same(new, old)));
             known.products.extend(self.products.iter().cloned());
-            let reads = known.reads.into_iter().map(Entry::Read);
-            entries.extend(reads.chain(known.products.into_iter().map(Entry::Products)));
+            let reads = known.reads.into_iter().map(Row::Read);
+            entries.extend(reads.chain(known.products.into_iter().map(Row::Products)));
         })
     }
 
-    fn of(entries: Vec<Entry>) -> Self {
+    fn of(entries: Vec<Row>) -> Self {
         let mut roofline = Self::default();
         for entry in entries {
             match entry {
-                Entry::Read(rate) => roofline.reads.push(rate),
-                Entry::Products(rate) => roofline.products.push(rate),
+                Row::Read(rate) => roofline.reads.push(rate),
+                Row::Products(rate) => roofline.products.push(rate),
             }
         }
         roofline
-    }
-
-    fn rates(&self) -> impl Iterator<Item = &Samples> {
-        self.reads.iter().map(|read| &read.rate).chain(self.products.iter().map(|products| &products.rate))
     }
 
     /// Bytes a second that `threads` threads read from `level`.

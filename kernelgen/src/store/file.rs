@@ -24,6 +24,17 @@ pub(crate) struct Kind {
     pub(crate) version: u32,
 }
 
+/// What such files hold.
+pub(crate) trait Entry: DeserializeOwned + Serialize {
+    /// Names it in errors.
+    fn name(&self) -> String;
+    /// Whether it makes sense, which its types alone do not say.
+    ///
+    /// # Errors
+    /// What does not.
+    fn check(&self) -> Result<(), String>;
+}
+
 /// A file: the head, and entries that are looked at one by one, so that an error can name the entry.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,7 +84,7 @@ pub(crate) struct Expected<'a> {
 }
 
 /// The entries of the file at `path`: none if there is no such file, or why they do not hold here.
-pub(crate) fn read<T: DeserializeOwned>(
+pub(crate) fn read<T: Entry>(
     path: &Path,
     expected: Expected<'_>,
 ) -> Result<Result<Vec<T>, Misfit>, StoreError> {
@@ -94,13 +105,17 @@ pub(crate) fn read<T: DeserializeOwned>(
     if document.emitter != expected.emitter {
         return Ok(Err(Misfit::Emitter(document.emitter)));
     }
-    let entries = document.entries.into_iter().enumerate().map(|(at, value)| {
-        let name =
-            ["key", "level", "backend"].iter().find_map(|name| value.get(name)?.as_str().map(str::to_owned));
-        let place = format!("entry {at}{}", name.map_or(String::new(), |name| format!(" ({name:.64})")));
-        serde_json::from_value(value).map_err(|error| StoreError::content(path, place, error))
-    });
+    let entries = document.entries.into_iter().enumerate().map(|(at, value)| entry(path, at, value));
     entries.collect::<Result<_, _>>().map(Ok)
+}
+
+fn entry<T: Entry>(path: &Path, at: usize, value: Value) -> Result<T, StoreError> {
+    let key = value.get("key").and_then(Value::as_str);
+    let place = format!("entry {at}{}", key.map_or(String::new(), |key| format!(" ({key:.64})")));
+    let entry: T = serde_json::from_value(value).map_err(|error| StoreError::content(path, place, error))?;
+    let place = || format!("entry {at} ({})", entry.name());
+    entry.check().map_err(|what| StoreError::content(path, place(), what))?;
+    Ok(entry)
 }
 
 fn text(path: &Path) -> Result<Option<String>, StoreError> {
@@ -120,7 +135,7 @@ fn text(path: &Path) -> Result<Option<String>, StoreError> {
 /// Changes the entries of the file at `path`, which may not exist yet. The lock is held from before they are read until
 /// the new file stands, so that of two processes neither loses what the other wrote. Entries that do not hold here any
 /// more are dropped, with the reason logged.
-pub(crate) fn update<T: DeserializeOwned + Serialize, R>(
+pub(crate) fn update<T: Entry, R>(
     path: &Path,
     expected: Expected<'_>,
     change: impl FnOnce(&mut Vec<T>) -> R,

@@ -14,7 +14,7 @@ pub use aside::write_aside;
 pub use error::StoreError;
 pub use machine::Machine;
 
-pub(crate) use file::{Expected, Kind, Misfit, read, update};
+pub(crate) use file::{Entry, Expected, Kind, Misfit, read, update};
 
 use std::path::{Path, PathBuf};
 

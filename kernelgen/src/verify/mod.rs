@@ -23,7 +23,9 @@ use crate::key::{Batch, KernelKey};
 use crate::output::OutputMatrix;
 use crate::packed::PackedMatrix;
 use crate::simulate::Fault;
-use patterns::{Random, TOKEN_PATTERNS, token_row, weights};
+use patterns::{TOKEN_PATTERNS, token_row, weights};
+
+pub(crate) use patterns::{Random, weights as random_weights};
 
 pub use simulated::{Simulated, verify_simulated};
 

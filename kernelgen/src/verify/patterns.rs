@@ -6,7 +6,7 @@ use crate::code::EmitError;
 use crate::key::KernelKey;
 
 /// A matrix of `rows` rows, each of another pattern, with random scales of either sign.
-pub(super) fn weights(key: &KernelKey, rows: usize, random: &mut Random) -> Result<TernaryMatrix, EmitError> {
+pub(crate) fn weights(key: &KernelKey, rows: usize, random: &mut Random) -> Result<TernaryMatrix, EmitError> {
     let trits = (0..rows).flat_map(|row| weight_row(row, key.k, random)).collect();
     let mut scales = |count: usize| (0..count).map(|_| random.positive() - 0.25).collect();
     let scales = match key.scales {
@@ -57,14 +57,14 @@ pub(super) fn token_row(token: usize, k: usize, random: &mut Random) -> Vec<i8> 
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, and the same everywhere.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -72,7 +72,7 @@ impl Random {
     }
 
     /// In (0, 1].
-    pub(super) fn positive(&mut self) -> f32 {
+    pub(crate) fn positive(&mut self) -> f32 {
         ((self.next() >> 40) + 1) as f32 / (1_u64 << 24) as f32
     }
 }

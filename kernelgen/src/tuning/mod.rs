@@ -1,0 +1,173 @@
+//! Tuning: which kernel is the fastest on this machine, found out by running them, and remembered.
+//!
+//! ```text
+//! Question (key, residence, threads) -> Search over verified kernels -> Answer -> TuningFile
+//!                                                     KernelCompiler <- Tuning <- TuningFile
+//! ```
+//! An answer is a ranking of names. It never makes a wrong kernel run: what it names is emitted and verified like any
+//! candidate, and what cannot be had is passed over.
+
+mod answer;
+mod bench;
+mod choose;
+mod file;
+mod fingerprint;
+mod search;
+mod space;
+
+pub use answer::{Answer, Question, Residence, Trial};
+pub use file::TuningFile;
+pub use search::{Progress, Search, Stopwatch};
+
+use std::time::{Duration, Instant};
+
+use craftsman_isa::HardwareCaps;
+
+use crate::code::EmitError;
+use crate::compiler::KernelCompiler;
+use crate::config::KernelConfig;
+use crate::key::{Batch, KernelKey};
+use crate::packed::Layout;
+use crate::roofline::Roofline;
+use crate::selector::candidates;
+use crate::store::{Store, StoreError};
+use bench::Bench;
+
+/// Ways that a finished answer keeps, besides the best of each layout.
+const KEPT: usize = 8;
+/// How often a running search is stored, so that a killed one has lost no more than this.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+
+/// The answers that hold for this machine.
+#[derive(Debug, Clone, Default)]
+pub struct Tuning {
+    answers: Vec<Answer>,
+}
+
+impl Tuning {
+    /// These answers.
+    pub fn new(answers: Vec<Answer>) -> Self {
+        Self { answers }
+    }
+
+    /// What is stored for the machine with `caps` in the user's folder. A file that cannot be used is logged and
+    /// ignored: tuning makes kernels faster and is never needed.
+    pub fn from_env(caps: &HardwareCaps) -> Self {
+        let loaded = Store::from_env().and_then(|store| TuningFile::new(&store, caps).load());
+        Self::new(loaded.unwrap_or_else(|error| {
+            tracing::warn!(name: "TuningIgnored", %error);
+            Vec::new()
+        }))
+    }
+
+    /// The answers.
+    pub fn answers(&self) -> &[Answer] {
+        &self.answers
+    }
+
+    /// The answer for `key` there, with as many threads as asked or, failing that, the nearest number of them.
+    pub fn answer(&self, key: &KernelKey, residence: Residence, threads: usize) -> Option<&Answer> {
+        let fits = |answer: &&Answer| answer.question.key == *key && answer.question.residence == residence;
+        let distance = |answer: &&Answer| answer.question.threads.abs_diff(threads);
+        self.answers.iter().filter(fits).min_by_key(distance)
+    }
+
+    /// The tuned configurations for `key`, the first to be tried first: so that the kernels of all batch classes read
+    /// one layout, the layouts come in one order for all of them.
+    pub(crate) fn order(&self, key: &KernelKey, residence: Residence, threads: usize) -> Vec<KernelConfig> {
+        let keys = Batch::ALL.map(|batch| KernelKey { batch, ..*key });
+        let answers: Vec<_> = keys.iter().filter_map(|key| self.answer(key, residence, threads)).collect();
+        let wanted = answers.iter().position(|answer| answer.question.key == *key);
+        wanted.map_or(Vec::new(), |wanted| choose::order(&answers, wanted, &layout_of))
+    }
+}
+
+fn layout_of(answer: &Answer, config: &KernelConfig) -> Option<Layout> {
+    crate::kernel::layout(&answer.question.key, config).ok()
+}
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TuneError {
+    /// The answers cannot be read or kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No kernel can be had, or there is no memory.
+    #[error("{question} cannot be tuned: {reason}")]
+    Kernel {
+        /// What was asked.
+        question: Question,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Answers questions about one machine, and keeps the answers in a file.
+#[derive(Debug)]
+pub struct Tuner<'t> {
+    compiler: KernelCompiler,
+    file: &'t TuningFile,
+    roofline: Option<Roofline>,
+}
+
+impl<'t> Tuner<'t> {
+    /// A tuner of kernels for `caps` that keeps its answers in `file`, and says what share of `roofline` they reach.
+    pub fn new(caps: HardwareCaps, file: &'t TuningFile, roofline: Option<Roofline>) -> Self {
+        Self { compiler: KernelCompiler::new(caps), file, roofline }
+    }
+
+    /// Searches until the answer is stable or `budget` is over, going on from what the file knows. The state of the
+    /// search is stored every few seconds, and its answer at the end.
+    ///
+    /// # Errors
+    /// When no kernel can be had for the question, or the file cannot be used.
+    pub fn answer(
+        &self,
+        question: Question,
+        budget: Duration,
+        observe: &mut dyn FnMut(&Progress<'_>),
+    ) -> Result<Answer, TuneError> {
+        let known = self.file.load()?;
+        let before = known.iter().find(|known| known.question == question);
+        let fail = |reason: String| TuneError::Kernel { question, reason };
+        let candidates = candidates(self.compiler.caps(), &question.key);
+        let heuristic = *candidates.first().ok_or_else(|| fail("there are no candidates".to_owned()))?;
+        let mut search = Search::new(question, heuristic, before);
+        if let (true, Some(before)) = (search.finished(), before) {
+            return Ok(before.clone());
+        }
+        let mut bench =
+            Bench::new(&self.compiler, question).map_err(|error: EmitError| fail(error.to_string()))?;
+        let mut stored = Ok(());
+        let mut last = Instant::now();
+        let mut keep = |progress: &Progress<'_>| {
+            observe(progress);
+            if last.elapsed() >= SAVE_EVERY && stored.is_ok() {
+                stored = self.file.merge(&[progress.search.answer()]);
+                last = Instant::now();
+            }
+        };
+        search.run(&candidates, &mut bench, budget, &mut keep).map_err(fail)?;
+        stored?;
+        let mut answer = search.answer();
+        answer.share = self.share(&answer, &bench);
+        if answer.finished {
+            choose::condense(&mut answer, KEPT, &layout_of);
+        }
+        self.file.merge(std::slice::from_ref(&answer))?;
+        Ok(answer)
+    }
+
+    /// What share of its bound the choice reaches.
+    fn share(&self, answer: &Answer, bench: &Bench<'_>) -> Option<f64> {
+        let Question { key, threads, .. } = answer.question;
+        let (bytes, level) = bench.reads(&answer.choice)?;
+        let products = key.m as u64 * key.k as u64 * bench::tokens(key.batch) as u64;
+        let bound = self.roofline.as_ref()?.bound(level, threads, bytes, products)?;
+        let seconds = answer.heuristic_seconds / answer.gain;
+        (seconds > 0.0).then(|| bound.as_secs_f64() / seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests;
