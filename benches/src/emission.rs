@@ -6,6 +6,7 @@ use craftsman_golden::gemm::ternary_gemm;
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::{Batch, KernelKey, emit};
 
+use crate::clock::timed;
 use crate::contest::Contestant;
 use crate::suite::{Field, Subject};
 use crate::ways::{Offer, UnusableKernel, ways};
@@ -26,13 +27,13 @@ pub fn field(m: usize, k: usize, caps: &HardwareCaps, offer: Offer) -> Field {
         }
         let caps = caps.clone();
         let contestant = Contestant::new(name, 1.0, 0.0, move |calls| {
-            (0..calls).for_each(|_| drop(black_box(emit(&key, &config, &caps))));
+            timed(|| (0..calls).for_each(|_| drop(black_box(emit(&key, &config, &caps)))))
         });
         subjects.push(Subject { contestant, config: config.to_string() });
     }
     let (q, a) = quantized_tokens(1, REFERENCE);
     let golden = Contestant::new("golden", 1.0, 0.0, move |calls| {
-        (0..calls).for_each(|_| drop(black_box(ternary_gemm(&w, black_box(&q), &a))));
+        timed(|| (0..calls).for_each(|_| drop(black_box(ternary_gemm(&w, black_box(&q), &a)))))
     });
     Field { subjects, references: vec![golden], unusable }
 }

@@ -8,6 +8,7 @@ use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::float::FloatOps;
 use craftsman_kernelgen::{Activations, KernelCompiler, OutputMatrix};
 
+use crate::clock::timed;
 use crate::contest::Contestant;
 use crate::suite::{Field, Subject};
 use crate::{float_tokens, ternary_matrix};
@@ -22,16 +23,20 @@ pub fn field(m: usize, k: usize, caps: &HardwareCaps) -> Field {
     let (ops, mut x, mut y, input) =
         (FloatOps::for_caps(caps), Activations::new(), vec![0.0; m], floats.clone());
     let contestant = Contestant::new("selected", work, bytes, move |calls| {
-        for _ in 0..calls {
-            x.quantize(&ops, black_box(&input), 1, k, linear.scales()).expect("finite numbers");
-            linear.run(&x, &mut OutputMatrix::new(black_box(&mut y), 1, m).whole());
-        }
+        timed(|| {
+            for _ in 0..calls {
+                x.quantize(&ops, black_box(&input), 1, k, linear.scales()).expect("finite numbers");
+                linear.run(&x, &mut OutputMatrix::new(black_box(&mut y), 1, m).whole());
+            }
+        })
     });
     let golden = Contestant::new("golden", work, work, move |calls| {
-        for _ in 0..calls {
-            let row = absmax(black_box(&floats)).expect("finite numbers");
-            black_box(ternary_gemm(&w, &row.q, &[row.scale]));
-        }
+        timed(|| {
+            for _ in 0..calls {
+                let row = absmax(black_box(&floats)).expect("finite numbers");
+                black_box(ternary_gemm(&w, &row.q, &[row.scale]));
+            }
+        })
     });
     Field { subjects: vec![Subject { contestant, config }], references: vec![golden], unusable: Vec::new() }
 }

@@ -1,7 +1,6 @@
 //! Contestants of matrix products: emitted kernels, golden, the processor's ceiling and, as a feature, llama.cpp.
 
 use std::hint::black_box;
-use std::thread;
 
 use craftsman_golden::TernaryMatrix;
 use craftsman_golden::gemm::ternary_gemm;
@@ -12,6 +11,7 @@ use craftsman_kernelgen::{
 
 use craftsman_kernelgen::roofline::{PeakProbe, Stretch};
 
+use crate::clock::drive;
 use crate::contest::Contestant;
 use crate::suite::{Field, Subject};
 use crate::ways::{Offer, UnusableKernel, ways};
@@ -120,10 +120,11 @@ fn emitted(
     Ok(Contestant::new(config.to_string(), product.work(), bytes, move |calls| {
         let granule = linears[0].panel_rows();
         let mut output = OutputMatrix::new(black_box(&mut y), tokens, m);
-        drive(output.split(granule, threads), calls, |part, call| {
+        let seconds = drive(output.split(granule, threads), calls, |part, call| {
             linears[(first + call) % linears.len()].run(&x, part);
         });
         first = (first + calls) % linears.len();
+        seconds
     }))
 }
 
@@ -142,11 +143,12 @@ fn golden(product: Product, caps: &HardwareCaps, w: &TernaryMatrix) -> Contestan
     let (q, a) = quantized_tokens(1, k);
     let mut first = 0;
     Contestant::new("golden", (m * k) as f64, (m * k) as f64, move |calls| {
-        drive((0..copies[0].len()).collect(), calls, |&mut part, call| {
+        let seconds = drive((0..copies[0].len()).collect(), calls, |&mut part, call| {
             let w = &copies[(first + call) % copies.len()][part];
             black_box(ternary_gemm(w, black_box(&q), &a));
         });
         first = (first + calls) % copies.len();
+        seconds
     })
 }
 
@@ -154,7 +156,7 @@ fn golden(product: Product, caps: &HardwareCaps, w: &TernaryMatrix) -> Contestan
 fn peak(caps: &HardwareCaps, threads: usize) -> Option<Contestant<'static>> {
     let probe = PeakProbe::new(caps).ok()?;
     Some(Contestant::new("peak", probe.products() as f64 * threads as f64, 0.0, move |calls| {
-        drive(vec![(); threads], calls, |(), _| probe.run());
+        drive(vec![(); threads], calls, |(), _| probe.run())
     }))
 }
 
@@ -166,22 +168,9 @@ fn read(product: Product, caps: &HardwareCaps) -> Option<Contestant<'static>> {
     let bytes = bytes * product.copies(caps, bytes) / threads;
     let stretches = (0..threads).map(|_| Stretch::new(caps, bytes).ok()).collect::<Option<Vec<_>>>()?;
     let bytes = stretches.iter().map(Stretch::bytes).sum::<usize>() as f64;
-    Some(Contestant::new("read", bytes, bytes, move |calls| {
-        drive(stretches.iter().collect(), calls, |stretch, _| stretch.read());
+    Some(Contestant::new("read", 0.0, bytes, move |calls| {
+        drive(stretches.iter().collect(), calls, |stretch, _| stretch.read())
     }))
-}
-
-/// Calls `call` that often for each part, each part on a thread of its own; one part on this thread.
-pub(crate) fn drive<P: Send>(mut parts: Vec<P>, calls: usize, call: impl Fn(&mut P, usize) + Sync) {
-    let work = |part: &mut P| (0..calls).for_each(|at| call(part, at));
-    if let [part] = &mut parts[..] {
-        return work(part);
-    }
-    thread::scope(|scope| {
-        for mut part in parts {
-            scope.spawn(move || work(&mut part));
-        }
-    });
 }
 
 #[cfg(test)]
@@ -195,12 +184,5 @@ mod tests {
         let last = caps.caches.l3.or(caps.caches.l2).map_or(LAST_CACHE, |cache| cache.size_bytes);
         assert!(product.copies(&caps, 1 << 20) as u64 * (1 << 20) > (2 * last).min(COPIES_LIMIT));
         assert_eq!(Product { residence: Residence::Cache, ..product }.copies(&caps, 64), 1);
-    }
-
-    #[test]
-    fn every_part_is_called_as_often() {
-        let mut counts = [0; 3];
-        drive(counts.iter_mut().collect(), 5, |count, _| **count += 1);
-        assert_eq!(counts, [5; 3]);
     }
 }

@@ -75,8 +75,8 @@ pub struct Run {
     /// Every configuration that the selector offers, not only the first of each family and backend
     #[arg(long)]
     pub all: bool,
-    /// Rounds that count [default: 25; 5 with --short]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(3..=1000))]
+    /// Rounds that count, at most [default: 40; 7 with --short]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(7..=1000))]
     pub rounds: Option<u16>,
     /// Tiny shapes: checks the machinery in seconds and says nothing about speed
     #[arg(long)]

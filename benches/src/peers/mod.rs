@@ -6,13 +6,13 @@
 pub mod ggml;
 
 use std::hint::black_box;
-use std::slice;
 
 use craftsman_golden::TernaryMatrix;
 use craftsman_isa::HardwareCaps;
 
+use crate::clock::{drive, timed};
 use crate::contest::Contestant;
-use crate::product::{Product, drive};
+use crate::product::Product;
 use crate::quantized_tokens;
 use ggml::{Format, Graph, Rows};
 
@@ -43,10 +43,11 @@ fn one_token(name: &str, product: Product, copies: Vec<Rows>) -> Contestant<'sta
     Contestant::new(name, product.work(), bytes, move |calls| {
         let length = m.div_ceil(threads);
         let parts = (0..m).step_by(length).zip(black_box(&mut y).chunks_mut(length)).collect();
-        drive(parts, calls, |(start, out), call| {
+        let seconds = drive(parts, calls, |(start, out), call| {
             copies[(first + call) % copies.len()].multiply(*start..*start + out.len(), &token, out);
         });
         first = (first + calls) % copies.len();
+        seconds
     })
 }
 
@@ -56,12 +57,14 @@ fn many_tokens(name: &str, product: Product, rows: &Rows, copies: usize) -> Opti
     let mut graphs = graphs.collect::<Option<Vec<_>>>()?;
     let mut next = 0;
     Some(Contestant::new(name, product.work(), rows.size() as f64, move |calls| {
-        for _ in 0..calls {
-            let graph = &mut graphs[next];
-            graph.run();
-            black_box(slice::from_ref(&graph.output()[0]));
-            next = (next + 1) % graphs.len();
-        }
+        timed(|| {
+            for _ in 0..calls {
+                let graph = &mut graphs[next];
+                graph.run();
+                black_box(&graph.output()[0]);
+                next = (next + 1) % graphs.len();
+            }
+        })
     }))
 }
 

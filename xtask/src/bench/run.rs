@@ -7,7 +7,6 @@ use craftsman_benches::contest::{Contestant, Plan, Times, contest};
 use craftsman_benches::suite::{FULL, Field, Regime, SHORT};
 use craftsman_benches::ways::Offer;
 use craftsman_isa::HardwareCaps;
-use indicatif::ProgressBar;
 
 use super::history::History;
 use super::record::{Figure, Run};
@@ -15,28 +14,34 @@ use crate::cli;
 use crate::failure::{FAULT, Failure};
 use crate::terminal::{bar, print, table, three};
 
-/// Rounds that count.
-const ROUNDS: (usize, usize) = (25, 5);
-/// How long a sample lasts at least: long beside a timer's grain and short beside a burst of other work.
-const SAMPLE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_micros(300));
+/// Samples are long beside a clock's grain and short beside a burst of other work.
+const FULL_PLAN: Plan =
+    Plan { rounds: 40, sample: Duration::from_millis(2), budget: Duration::from_secs(12) };
+/// Long enough to see a slow-down that was planted.
+const SHORT_PLAN: Plan =
+    Plan { rounds: 7, sample: Duration::from_micros(200), budget: Duration::from_secs(2) };
+/// Steps of the progress bar that a regime takes.
+const STEPS: usize = 100;
 
 /// Measures, appends to the history, prints.
 pub fn run(arguments: &cli::Run) -> Result<ExitCode, Failure> {
     let caps = HardwareCaps::from_env().map_err(|error| Failure::Usage(error.to_string()))?;
     warn_of_unfair_peers(&caps);
     let regimes = regimes(arguments)?;
-    let (rounds, sample) = if arguments.short { (ROUNDS.1, SAMPLE.1) } else { (ROUNDS.0, SAMPLE.0) };
-    let plan = Plan { rounds: arguments.rounds.map_or(rounds, usize::from), sample };
+    let plan = if arguments.short { SHORT_PLAN } else { FULL_PLAN };
+    let plan = Plan { rounds: arguments.rounds.map_or(plan.rounds, usize::from), ..plan };
     let offer = if arguments.all { Offer::All } else { Offer::Best };
-    let progress = bar(regimes.len() * (plan.rounds + 1));
+    let progress = bar(regimes.len() * STEPS);
     let (mut figures, mut unusable) = (Vec::new(), Vec::new());
-    for regime in regimes {
+    for (at, regime) in regimes.into_iter().enumerate() {
         progress.set_message(format!("{}: packing", regime.name));
         let mut field = regime.field(&caps, offer);
         unusable.append(&mut field.unusable);
         plant(arguments, regime, &mut field);
         progress.set_message(regime.name);
-        figures.extend(measure(regime, field, plan, &progress));
+        let mut step =
+            |done: usize, all: usize| progress.set_position((at * STEPS + done * STEPS / all) as u64);
+        figures.extend(measure(regime, field, plan, &mut step));
     }
     progress.finish_and_clear();
     let run = Run::now(&caps, arguments.short, figures);
@@ -74,12 +79,12 @@ fn plant(arguments: &cli::Run, regime: &Regime, field: &mut Field) {
     }
 }
 
-fn measure(regime: &Regime, field: Field, plan: Plan, progress: &ProgressBar) -> Vec<Figure> {
+fn measure(regime: &Regime, field: Field, plan: Plan, step: &mut dyn FnMut(usize, usize)) -> Vec<Figure> {
     let Field { subjects, references, .. } = field;
     let configs: Vec<String> = subjects.iter().map(|subject| subject.config.clone()).collect();
     let mut all: Vec<Contestant<'_>> = subjects.into_iter().map(|subject| subject.contestant).collect();
     all.extend(references);
-    let times = contest(&mut all, plan, &mut || progress.inc(1));
+    let times = contest(&mut all, plan, step);
     let (subjects, references) = times.split_at(configs.len());
     let figures = subjects.iter().zip(configs);
     figures.filter_map(|(times, config)| figure(regime, times, config, references)).collect()
@@ -89,10 +94,7 @@ fn figure(regime: &Regime, times: &Times, config: String, references: &[Times]) 
     let (yardstick, others) = references.split_first()?;
     let microseconds = times.microseconds()?;
     let rate = |amount: f64| (times.bytes > 0.0).then_some(amount / microseconds.median / 1e3);
-    let beside = others.iter().filter_map(|other| {
-        let ratio = if other.name == "read" { times.bytes_ratio(other) } else { times.ratio(other) };
-        Some((other.name.clone(), ratio?))
-    });
+    let beside = others.iter().filter_map(|other| Some((other.name.clone(), times.ratio(other)?)));
     Some(Figure {
         regime: regime.name.to_owned(),
         way: times.name.clone(),
