@@ -30,8 +30,9 @@ fn products(criterion: &mut Criterion) {
         for tier in tiers() {
             let compiler = KernelCompiler::new(HardwareCaps::detect().with_max_tier(tier));
             let linear = compiler.linear(&w).expect("the portable kernel exists for every shape");
-            let x = Activations::from_quantized(&q, &a, k, linear.scales());
-            let kernel = if n == 1 { linear.decode_kernel() } else { linear.prefill_kernel() };
+            let mut x = Activations::from_quantized(&q, &a, k, linear.scales());
+            linear.prepare(&mut x);
+            let kernel = linear.kernel(n);
             group.bench_function(BenchmarkId::from_parameter(kernel.config()), |bencher| {
                 bencher.iter(|| linear.run(&x, &mut OutputMatrix::new(black_box(&mut y), n, m).whole()));
             });

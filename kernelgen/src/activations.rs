@@ -4,12 +4,50 @@ use craftsman_golden::Granularity;
 use craftsman_golden::quantize::NonFinite;
 
 use crate::float::FloatOps;
+use crate::scratch::AlignedBytes;
+
+/// How a kernel reads activations. Equal forms hold equal bytes, so kernels whose forms are equal share them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct InputForm {
+    /// What it is: rows as they were quantised, or what a family makes of them.
+    pub name: &'static str,
+    /// 32-bit lanes of the vectors that it is laid out for; 0 where that does not matter.
+    pub lanes: usize,
+    /// Tokens that lie together.
+    pub group: usize,
+    /// Bytes from one token to the next within a group.
+    pub token_bytes: usize,
+    /// Bytes from one group of tokens to the next.
+    pub group_bytes: usize,
+}
+
+impl InputForm {
+    /// Quantised rows as they are: one a token, of k values rounded up to four.
+    pub fn rows(k: usize) -> Self {
+        Self::per_token("rows", 0, k.next_multiple_of(4))
+    }
+
+    /// A form of `bytes` a token, token after token.
+    pub fn per_token(name: &'static str, lanes: usize, bytes: usize) -> Self {
+        Self { name, lanes, group: 1, token_bytes: bytes, group_bytes: bytes }
+    }
+
+    /// Where `token` begins.
+    pub fn token_offset(&self, token: usize) -> usize {
+        token / self.group * self.group_bytes + token % self.group * self.token_bytes
+    }
+
+    /// Bytes of `tokens` tokens, the last group whole.
+    pub fn bytes(&self, tokens: usize) -> usize {
+        tokens.div_ceil(self.group) * self.group_bytes
+    }
+}
 
 /// The int8 activations of `n` tokens, each with its scale and the sums of its blocks.
 ///
 /// Quantised once and shared by all matrices that read the same input and have scales of the same block length. Reusing
 /// one value for the next layer reuses its memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Activations {
     tokens: usize,
     k: usize,
@@ -18,12 +56,27 @@ pub struct Activations {
     q: Vec<i8>,
     /// `[tokens][1 + blocks]`: the bits of the scale, then the blocks' sums.
     words: Vec<u32>,
+    /// Bits of a value.
+    bits: u8,
+    /// What families have made of `q`.
+    forms: Vec<(InputForm, AlignedBytes)>,
+    /// Forms of earlier inputs, whose memory may serve again.
+    spent: Vec<AlignedBytes>,
 }
 
 impl Activations {
     /// No tokens yet.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            tokens: 0,
+            k: 0,
+            block: 1,
+            q: Vec::new(),
+            words: Vec::new(),
+            bits: 8,
+            forms: Vec::new(),
+            spent: Vec::new(),
+        }
     }
 
     /// Quantises `x`, `[n, k]` row major, by absmax per token, for matrices whose scales are laid as `scales` says.
@@ -53,7 +106,7 @@ impl Activations {
         Ok(())
     }
 
-    /// Takes values that are quantised already: `q` is `[n, k]`, `a` the scale of each of the n tokens.
+    /// Takes values that are quantised already, to eight bits: `q` is `[n, k]`, `a` the scale of each of the n tokens.
     ///
     /// # Panics
     /// When the lengths do not fit together.
@@ -74,6 +127,7 @@ impl Activations {
         self.q.resize(n * self.padded_k(), 0);
         self.words.clear();
         self.words.resize(n * self.words_per_token(), 0);
+        self.spent.extend(self.forms.drain(..).map(|(_, bytes)| bytes));
     }
 
     fn q_row(&mut self, token: usize) -> &mut [i8] {
@@ -109,6 +163,42 @@ impl Activations {
         self.k
     }
 
+    /// The values in `form`: rows, or what [`make_form`](Self::make_form) made of them.
+    pub(crate) fn form(&self, form: &InputForm) -> Option<*const u8> {
+        if *form == InputForm::rows(self.k) {
+            return Some(self.q.as_ptr().cast());
+        }
+        self.forms.iter().find(|(known, _)| known == form).map(|(_, bytes)| bytes.bytes().as_ptr())
+    }
+
+    /// Lets `make` fill the memory of `form`, unless that has been done for this input.
+    pub(crate) fn make_form(&mut self, form: InputForm, make: impl FnOnce(&Self, &mut [u8])) {
+        if self.form(&form).is_none() {
+            let mut bytes = self.spent.pop().unwrap_or_default();
+            bytes.resize(form.bytes(self.tokens));
+            make(self, bytes.bytes_mut());
+            self.forms.push((form, bytes));
+        }
+    }
+
+    /// Bits of a value: 8, or 4.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Declares that all values fit `bits` bits.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[must_use]
+    pub fn with_bits(mut self, bits: u8) -> Self {
+        let limit = 1_i16 << (bits - 1);
+        let fits = |&q: &i8| (-limit..limit).contains(&i16::from(q));
+        assert!(self.q.iter().all(fits), "activations of {bits} bits");
+        self.bits = bits;
+        self
+    }
+
     /// Whether the sums suit matrices whose scales are laid so.
     pub fn suits(&self, scales: Granularity) -> bool {
         self.block == block_length(self.k, scales)
@@ -122,6 +212,12 @@ impl Activations {
     /// Scale and sums of each token.
     pub(crate) fn words(&self) -> &[u32] {
         &self.words
+    }
+}
+
+impl Default for Activations {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -7,8 +7,12 @@ use std::fmt;
 pub struct Code {
     /// The bytes, entered at offset 0 with the address of [`Arguments`](crate::vocabulary::Arguments).
     pub bytes: Vec<u8>,
+    /// How many of the bytes are instructions; constants follow.
+    pub instruction_bytes: usize,
     /// Offsets and the names that the family gave them, ascending.
     pub labels: Vec<(usize, String)>,
+    /// Bytes of work space that a call needs.
+    pub scratch: usize,
 }
 
 /// Why a kernel was not emitted: the candidate cannot be had, and the selector moves on.

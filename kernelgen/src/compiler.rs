@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use craftsman_golden::{Granularity, TernaryMatrix};
+use craftsman_golden::TernaryMatrix;
 use craftsman_isa::HardwareCaps;
 use serde::Serialize;
 
-use crate::backend;
 use crate::code::{Code, EmitError};
 use crate::config::KernelConfig;
 use crate::host;
 use crate::kernel::{Candidate, Kernel, emit};
-use crate::key::{Batch, KernelKey, NameError};
+use crate::key::{Batch, Epilogue, KernelKey, NameError};
 use crate::linear::TernaryLinear;
 use crate::packed::Layout;
 use crate::selector::candidates;
@@ -46,6 +45,11 @@ pub enum KernelError {
         /// Why the last candidate was dropped.
         last: String,
     },
+    /// Matrices that one kernel is to multiply with differ in shape or granularity, or are not as many as it takes.
+    #[error(
+        "a gate/up pair must be two matrices of one shape and scale granularity, anything else one matrix"
+    )]
+    Pair,
     /// No memory for the packed weights.
     #[error("no memory for the packed weights of a {m} x {k} matrix: {error}")]
     Memory {
@@ -58,15 +62,24 @@ pub enum KernelError {
     },
 }
 
-/// The kernels of one shape: they read the same packed weights.
+/// The kernels of one shape, by batch class: they read the same packed weights.
 #[derive(Debug)]
-pub(crate) struct Kernels {
-    pub(crate) decode: Kernel,
-    pub(crate) prefill: Kernel,
+pub(crate) struct Kernels([Kernel; Batch::ALL.len()]);
+
+impl Kernels {
+    /// The kernel for a batch class.
+    pub(crate) fn of(&self, batch: Batch) -> &Kernel {
+        &self.0[batch as usize]
+    }
+
+    /// The kernel for one token.
+    pub(crate) fn decode(&self) -> &Kernel {
+        self.of(Batch::Decode)
+    }
 }
 
-/// What kernels are shared by: m, k, scales, and what was preferred.
-type Shape = (usize, usize, Granularity, Vec<KernelConfig>);
+/// What kernels are shared by: the decode key, and what was preferred.
+type Shape = (KernelKey, Vec<KernelConfig>);
 
 /// What became of a key.
 #[derive(Debug, Clone, Serialize)]
@@ -97,8 +110,9 @@ pub type CodeFilter = Box<dyn Fn(&KernelConfig, &mut Code) + Send + Sync>;
 /// let weights = TernaryMatrix::new(2, 3, vec![1, 0, -1, 1, 1, 1], Scales::Tensor(0.5))?;
 /// let linear = compiler.linear(&weights)?;
 ///
-/// let x = Activations::from_quantized(&[10, 20, 30], &[2.0], 3, linear.scales());
+/// let mut x = Activations::from_quantized(&[10, 20, 30], &[2.0], 3, linear.scales());
 /// let mut y = [0.0; 2];
+/// linear.prepare(&mut x);
 /// linear.run(&x, &mut OutputMatrix::new(&mut y, 1, 2).whole());
 /// assert_eq!(y, [-5.0, 15.0]); // (-20, 60) * 0.5 / 2
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -174,7 +188,7 @@ impl KernelCompiler {
     /// # Errors
     /// When the shape is out of range, memory runs out, or, which is a bug, no candidate computes rightly.
     pub fn linear(&self, weights: &TernaryMatrix) -> Result<TernaryLinear, KernelError> {
-        self.linear_with(weights, &[])
+        self.request(&[weights], Epilogue::None, &[])
     }
 
     /// As [`linear`](Self::linear), but tries the candidates in `preferred` first, then those that read the same packed
@@ -187,60 +201,69 @@ impl KernelCompiler {
         weights: &TernaryMatrix,
         preferred: &[KernelConfig],
     ) -> Result<TernaryLinear, KernelError> {
-        let (m, k) = (weights.m(), weights.k());
-        let kernels = self.kernels(m, k, weights.granularity(), preferred)?;
+        self.request(&[weights], Epilogue::None, preferred)
+    }
+
+    /// As [`linear`](Self::linear), with an epilogue inside the kernel: for [`Epilogue::is_pair`] two matrices of one
+    /// shape and granularity, gate and up, else one.
+    ///
+    /// # Errors
+    /// As [`linear`](Self::linear), and when the matrices do not fit together.
+    pub fn fused(
+        &self,
+        weights: &[&TernaryMatrix],
+        epilogue: Epilogue,
+    ) -> Result<TernaryLinear, KernelError> {
+        self.request(weights, epilogue, &[])
+    }
+
+    fn request(
+        &self,
+        weights: &[&TernaryMatrix],
+        epilogue: Epilogue,
+        preferred: &[KernelConfig],
+    ) -> Result<TernaryLinear, KernelError> {
+        let first = weights.first().ok_or(KernelError::Pair)?;
+        let shape = |w: &TernaryMatrix| (w.m(), w.k(), w.granularity());
+        let (m, k, scales) = shape(first);
+        let key = KernelKey { epilogue, ..KernelKey::new(m, k, Batch::Decode, scales) };
+        if weights.len() != key.matrices() || weights.iter().any(|w| shape(w) != shape(first)) {
+            return Err(KernelError::Pair);
+        }
+        let kernels = self.kernels(&key, preferred)?;
         TernaryLinear::pack(weights, kernels).map_err(|error| KernelError::Memory { m, k, error })
     }
 
-    fn kernels(
-        &self,
-        m: usize,
-        k: usize,
-        scales: Granularity,
-        preferred: &[KernelConfig],
-    ) -> Result<Arc<Kernels>, KernelError> {
-        let shape = (m, k, scales, preferred.to_vec());
+    fn kernels(&self, decode: &KernelKey, preferred: &[KernelConfig]) -> Result<Arc<Kernels>, KernelError> {
+        let shape = (*decode, preferred.to_vec());
         // One lock for lookup and compilation, so that a shape is compiled once however many threads ask for it.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernels) = known.get(&shape) {
             return Ok(Arc::clone(kernels));
         }
-        let [decode, prefill] =
-            [Batch::Decode, Batch::Prefill].map(|batch| KernelKey::new(m, k, batch, scales));
-        decode.check().map_err(|error| KernelError::Shape { m, k, error })?;
-        let kernels = Arc::new(self.select(&decode, &prefill, preferred)?);
+        decode.check().map_err(|error| KernelError::Shape { m: decode.m, k: decode.k, error })?;
+        let kernels = Arc::new(self.select(decode, preferred)?);
         known.insert(shape, Arc::clone(&kernels));
         Ok(kernels)
     }
 
-    /// The first decode kernel that is right and for whose layout there is a prefill kernel that is right.
-    fn select(
-        &self,
-        decode_key: &KernelKey,
-        prefill_key: &KernelKey,
-        preferred: &[KernelConfig],
-    ) -> Result<Kernels, KernelError> {
+    /// The first decode kernel that is right and for whose layout there are kernels of the other batch classes.
+    fn select(&self, key: &KernelKey, preferred: &[KernelConfig]) -> Result<Kernels, KernelError> {
         let mut last = "none was tried".to_owned();
-        for config in self.offered(decode_key, preferred) {
-            let decode = match self.build(decode_key, &config) {
-                Ok(built) => built,
-                Err(error) => {
-                    last = error.to_string();
-                    continue;
-                }
-            };
-            match self.prefill_for(decode.0.layout(), prefill_key, preferred) {
-                Ok(prefill) => return Ok(self.record(decode, prefill)),
+        for config in self.offered(key, preferred) {
+            let decode = self.build(key, &config).map_err(|error| error.to_string());
+            match decode.and_then(|decode| self.complete(key, decode, preferred)) {
+                Ok(built) => return Ok(self.record(built)),
                 Err(error) => last = error,
             }
         }
-        Err(KernelError::NoCandidate { key: *decode_key, last })
+        Err(KernelError::NoCandidate { key: *key, last })
     }
 
     /// The candidates for `key`: those in `preferred`, those that read the same packed weights, the rest; and within
     /// each, what tuning found before what the heuristic would choose.
     fn offered(&self, key: &KernelKey, preferred: &[KernelConfig]) -> Vec<KernelConfig> {
-        let layout = |config: &KernelConfig| crate::kernel::layout(key, config).ok();
+        let layout = |config: &KernelConfig| config.layout(key).ok();
         let layouts: Vec<_> = preferred.iter().filter_map(layout).collect();
         let mut all = self.tuning.order(key, self.residence, self.threads);
         for candidate in candidates(&self.caps, key) {
@@ -254,15 +277,24 @@ impl KernelCompiler {
         all
     }
 
-    fn prefill_for(
+    /// The kernels that go with a decode kernel.
+    fn complete(
         &self,
-        layout: &Layout,
         key: &KernelKey,
+        decode: Built,
         preferred: &[KernelConfig],
-    ) -> Result<Built, String> {
-        let mut last = format!("no prefill kernel reads {layout:?}");
+    ) -> Result<[Built; 3], String> {
+        let layout = *decode.0.layout();
+        let [small, prefill] = [Batch::Small, Batch::Prefill]
+            .map(|batch| self.reading(&layout, &KernelKey { batch, ..*key }, preferred));
+        Ok([decode, small?, prefill?])
+    }
+
+    /// The first kernel for `key` that is right and reads `layout`.
+    fn reading(&self, layout: &Layout, key: &KernelKey, preferred: &[KernelConfig]) -> Result<Built, String> {
+        let mut last = format!("no {} kernel reads {layout:?}", key.batch);
         for config in self.offered(key, preferred) {
-            if crate::kernel::layout(key, &config).as_ref() == Ok(layout) {
+            if config.layout(key).as_ref() == Ok(layout) {
                 match self.build(key, &config) {
                     Ok(built) => return Ok(built),
                     Err(error) => last = error.to_string(),
@@ -291,30 +323,31 @@ impl KernelCompiler {
     }
 
     fn try_build(&self, key: &KernelKey, config: &KernelConfig, seed: u64) -> Result<Built, VerifyError> {
-        let backend = backend::by_name(config.backend).map_err(EmitError::new)?;
+        let (backend, _) = config.parts()?;
         if !backend.runs_on(&self.caps) {
             return Err(EmitError::new(format_args!("this processor cannot run {}", config.backend)).into());
         }
         let start = Instant::now();
         let mut code = emit(key, config, &self.caps)?;
         if let Some(filter) = &self.filter {
-            filter(config, &mut code);
+            filter(config, &mut code.product);
         }
         let candidate = Candidate::new(*key, *config, &code)?;
         let emitted = start.elapsed();
         let kernel = verify(candidate, seed)?;
         let (emit, verify) = (emitted, start.elapsed().saturating_sub(emitted));
-        let report = KernelReport { key: *key, config: *config, code_bytes: code.bytes.len(), emit, verify };
+        let report =
+            KernelReport { key: *key, config: *config, code_bytes: code.product.bytes.len(), emit, verify };
         Ok(Built(kernel, report))
     }
 
-    fn record(&self, decode: Built, prefill: Built) -> Kernels {
+    fn record(&self, built: [Built; 3]) -> Kernels {
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        for Built(_, report) in [&decode, &prefill] {
+        Kernels(built.map(|Built(kernel, report)| {
             tracing::info!(name: "KernelSelected", key = %report.key, config = %report.config);
-            reports.push(report.clone());
-        }
-        Kernels { decode: decode.0, prefill: prefill.0 }
+            reports.push(report);
+            kernel
+        }))
     }
 }
 

@@ -1,38 +1,46 @@
 //! Emitted kernels: first candidates, then, once verified, [`Kernel`]s with a safe call.
 
-use std::mem::MaybeUninit;
-
 use craftsman_golden::Granularity;
 use craftsman_isa::HardwareCaps;
 
-use crate::activations::Activations;
+use crate::activations::{Activations, InputForm};
 use crate::code::{Code, EmitError};
 use crate::config::KernelConfig;
 use crate::key::{Batch, KernelKey};
 use crate::memory::ExecutableMemory;
 use crate::output::OutputColumns;
 use crate::packed::{Layout, PackedMatrix};
-use crate::vocabulary::{Arguments, Scratch};
-use crate::{backend, family, perf_map};
+use crate::perf_map;
+use crate::vocabulary::{Arguments, Emitter};
+
+/// The machine code of one kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelCode {
+    /// The product.
+    pub product: Code,
+    /// What makes the form of the activations that the product reads, where that is not rows.
+    pub input: Option<Code>,
+}
 
 /// Emits the machine code of `key`, built as `config` says, for `caps`.
 ///
 /// # Errors
 /// When the key is out of range, or the backend or family cannot say it.
-pub fn emit(key: &KernelKey, config: &KernelConfig, caps: &HardwareCaps) -> Result<Code, EmitError> {
+pub fn emit(key: &KernelKey, config: &KernelConfig, caps: &HardwareCaps) -> Result<KernelCode, EmitError> {
     key.check().map_err(EmitError::new)?;
-    let backend = backend::by_name(config.backend).map_err(EmitError::new)?;
-    let family = family::by_name(config.family).map_err(EmitError::new)?;
-    let mut said = Ok(());
-    let code = backend.compile(caps, &mut |emitter| said = family.emit(key, config, emitter));
-    said.and(code)
-}
-
-/// The layout that kernels built as `config` says read.
-pub(crate) fn layout(key: &KernelKey, config: &KernelConfig) -> Result<Layout, EmitError> {
-    let backend = backend::by_name(config.backend).map_err(EmitError::new)?;
-    let family = family::by_name(config.family).map_err(EmitError::new)?;
-    Ok(family.layout(key.m, key.k, backend.lanes()))
+    if !config.tile.fits(key) {
+        return Err(EmitError::new(format_args!("{config}: the tile does not fit {key}")));
+    }
+    let (backend, family) = config.parts()?;
+    let compile = |say: &dyn Fn(&mut dyn Emitter) -> Result<(), EmitError>| {
+        let mut said = Ok(());
+        let code = backend.compile(caps, &mut |emitter| said = say(emitter));
+        said.and(code)
+    };
+    let product = compile(&|emitter| family.emit(key, config, emitter))?;
+    let rows = family.input(key, config) == InputForm::rows(key.k);
+    let input = (!rows).then(|| compile(&|emitter| family.emit_input(key, config, emitter))).transpose()?;
+    Ok(KernelCode { product, input })
 }
 
 /// Executable code of this processor that has not been checked yet. Only [`verify`](crate::verify) runs it.
@@ -41,16 +49,50 @@ pub(crate) struct Candidate {
     pub(crate) key: KernelKey,
     pub(crate) config: KernelConfig,
     pub(crate) layout: Layout,
-    memory: ExecutableMemory,
+    form: InputForm,
+    product: ExecutableMemory,
+    input: Option<ExecutableMemory>,
 }
 
 impl Candidate {
     /// Makes `code` executable. The caller has seen to it that this processor can run the backend's code.
-    pub(crate) fn new(key: KernelKey, config: KernelConfig, code: &Code) -> Result<Self, EmitError> {
-        let layout = layout(&key, &config)?;
-        let memory = ExecutableMemory::new(&code.bytes)?;
-        perf_map::record(memory.code(), format_args!("{key}/{config}"));
-        Ok(Self { key, config, layout, memory })
+    pub(crate) fn new(key: KernelKey, config: KernelConfig, code: &KernelCode) -> Result<Self, EmitError> {
+        let (_, family) = config.parts()?;
+        let product = ExecutableMemory::new(&code.product)?;
+        perf_map::record(product.code(), format_args!("{key}/{config}"));
+        Ok(Self {
+            layout: config.layout(&key)?,
+            form: family.input(&key, &config),
+            product,
+            input: code.input.as_ref().map(ExecutableMemory::new).transpose()?,
+            key,
+            config,
+        })
+    }
+
+    /// Makes the form of `x` that the product reads, if it is not there yet.
+    pub(crate) fn prepare(&self, x: &mut Activations) {
+        let Some(input) = &self.input else { return };
+        self.check_input(x);
+        x.make_form(self.form, |x, bytes| {
+            let mut arguments = Arguments {
+                source: x.q().as_ptr().cast(),
+                activations: bytes.as_ptr(),
+                token_words: x.words().as_ptr(),
+                tokens: x.tokens(),
+                ..Arguments::default()
+            };
+            // SAFETY: the code was emitted for `key` and this processor (`new`). It reads x.tokens() rows of padded
+            // activations of the key's k (`check_input`) and writes their form, for which `make_form` gives as many
+            // bytes as the family asks for that many tokens.
+            unsafe { input.call(&mut arguments) }
+        });
+    }
+
+    fn check_input(&self, x: &Activations) {
+        assert!(x.k() == self.key.k && x.suits(self.key.scales), "activations of {}", x.k());
+        assert!(x.bits() <= self.key.activation_bits, "activations of {} bits", x.bits());
+        assert!(self.key.batch != Batch::Decode || x.tokens() == 1, "decode of {} tokens", x.tokens());
     }
 
     /// Runs on all rows of `weights`, which may be fewer than the key's, as long as the last panel is as full.
@@ -66,30 +108,28 @@ impl Candidate {
         );
         assert!(rows.end.is_multiple_of(packed.panel_rows) || last, "{rows:?} ends inside a panel");
         assert!(out.stride() == self.key.m && out.tokens() == x.tokens(), "output is {}", out.stride());
-        assert!(x.k() == self.key.k && x.suits(self.key.scales), "activations of {}", x.k());
-        assert!(self.key.batch == Batch::Prefill || x.tokens() == 1, "decode of {} tokens", x.tokens());
+        self.check_input(x);
+        let activations = x.form(&self.form).expect("prepare the activations first");
         if rows.is_empty() {
             return;
         }
-        let mut scratch = MaybeUninit::<Scratch>::uninit();
-        let first = rows.start / packed.panel_rows;
+        let first = rows.start / packed.panel_rows * packed.matrices();
         let mut arguments = Arguments {
             weights: weights.bytes()[first * packed.panel_bytes..].as_ptr(),
             scales: weights.scales()[first * self.scale_stride()..].as_ptr(),
-            activations: x.q().as_ptr(),
+            activations,
             token_words: x.words().as_ptr(),
             output: out.base().wrapping_add(rows.start),
-            scratch: scratch.as_mut_ptr().cast(),
             panels: rows.len() / packed.panel_rows,
             tail: usize::from(!rows.len().is_multiple_of(packed.panel_rows)),
             tokens: x.tokens(),
             ..Arguments::default()
         };
         // SAFETY: the code was emitted for `key` and this processor (`new`). The checks above tie every buffer to the
-        // key: packed panels from `first` to the end of `rows` with their scales; x.tokens() rows of padded
-        // activations and their words (`Activations` sizes both from k and the block length); and the columns `rows`
-        // of x.tokens() output rows that `out` alone may write. The work space is as large and aligned as promised.
-        unsafe { self.memory.call(&mut arguments) }
+        // key: packed panels from `first` to the end of `rows` with their scales; x.tokens() tokens of activations in
+        // the form that the family names and their words (`Activations` sizes both from k and the block length); and
+        // the columns `rows` of x.tokens() output rows that `out` alone may write.
+        unsafe { self.product.call(&mut arguments) }
     }
 
     /// Scales from one panel to the next.
@@ -121,11 +161,20 @@ impl Kernel {
         &self.0.layout
     }
 
-    /// Computes `y[token, row] = (sum over k of trit * q) * scale / a` for the rows that `out` holds.
+    /// Makes the form of `x` that this kernel reads. Kernels of other matrices with the same input share it.
     ///
     /// # Panics
-    /// When weights, activations and output are not those of this kernel's key and layout, or `out` begins or ends
-    /// inside a panel: bugs in the caller.
+    /// When the activations are not those of this kernel's key: a bug in the caller.
+    pub fn prepare(&self, x: &mut Activations) {
+        self.0.prepare(x);
+    }
+
+    /// Computes `y[token, row] = (sum over k of trit * q) * scale / a`, and the key's epilogue, for the rows that `out`
+    /// holds.
+    ///
+    /// # Panics
+    /// When weights, activations and output are not those of this kernel's key and layout, the activations have not been
+    /// [prepared](Self::prepare), or `out` begins or ends inside a panel: bugs in the caller.
     pub fn run(&self, weights: &PackedMatrix, x: &Activations, out: &mut OutputColumns<'_>) {
         assert_eq!(weights.layout(), self.layout(), "weights packed for another kernel");
         self.0.run(weights, x, out);

@@ -11,18 +11,72 @@ use serde::{Serialize, Serializer};
 pub enum Batch {
     /// One.
     Decode,
-    /// Any number, two or more being the case it is built for.
+    /// Any number, two to sixteen being the case it is built for.
+    Small,
+    /// Any number, many being the case it is built for.
     Prefill,
 }
 
 impl Batch {
     /// Every class.
-    pub const ALL: [Self; 2] = [Self::Decode, Self::Prefill];
+    pub const ALL: [Self; 3] = [Self::Decode, Self::Small, Self::Prefill];
+
+    /// The class of a call with `tokens` tokens.
+    pub fn of(tokens: usize) -> Self {
+        match tokens {
+            0..=1 => Self::Decode,
+            2..=16 => Self::Small,
+            _ => Self::Prefill,
+        }
+    }
+
+    /// Its name in keys.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Small => "small",
+            Self::Prefill => "prefill",
+        }
+    }
+}
+
+/// What follows the product inside the kernel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Epilogue {
+    /// Nothing: `y = product`.
+    #[default]
+    None,
+    /// Onto a residual: `y += product`.
+    Add,
+    /// Gate and up matrices at once: `y = silu(gate product) * up product`.
+    Silu,
+    /// Gate and up matrices at once: `y = max(gate product, 0)^2 * up product`.
+    Relu2,
+}
+
+impl Epilogue {
+    /// Every epilogue.
+    pub const ALL: [Self; 4] = [Self::None, Self::Add, Self::Silu, Self::Relu2];
+
+    /// Its name in keys; nothing for none.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Add => "add",
+            Self::Silu => "silu",
+            Self::Relu2 => "relu2",
+        }
+    }
+
+    /// Whether it takes two matrices, gate and up.
+    pub fn is_pair(self) -> bool {
+        matches!(self, Self::Silu | Self::Relu2)
+    }
 }
 
 /// A ternary product to be computed: everything that is constant in the emitted code.
 ///
-/// Its text form names the fields in order, and parses back: `2560x6912-decode-tensor-a8`.
+/// Its text form names the fields in order, and parses back: `2560x6912-decode-tensor-a8`, `6912x2560-small-row-a8-silu`.
 ///
 /// ```
 /// use craftsman_kernelgen::{Batch, KernelKey};
@@ -41,8 +95,10 @@ pub struct KernelKey {
     pub batch: Batch,
     /// How many weights share a scale.
     pub scales: Granularity,
-    /// Bits of a quantised activation: 8.
+    /// Bits of a quantised activation: 8, or 4 (BitNet a4.8).
     pub activation_bits: u8,
+    /// What follows the product.
+    pub epilogue: Epilogue,
 }
 
 /// Largest k: the integer sum of k products of at most 2 x 128, as the packings store codes 0, 1, 2, must fit 31 bits.
@@ -53,7 +109,7 @@ pub const MAX_M: usize = 1 << 26;
 impl KernelKey {
     /// The key of an `[m, k]` product with 8-bit activations.
     pub fn new(m: usize, k: usize, batch: Batch, scales: Granularity) -> Self {
-        Self { m, k, batch, scales, activation_bits: 8 }
+        Self { m, k, batch, scales, activation_bits: 8, epilogue: Epilogue::None }
     }
 
     /// Weights under one scale along k, and how many such blocks a row has.
@@ -62,6 +118,11 @@ impl KernelKey {
             Granularity::Tensor | Granularity::Row => (self.k, 1),
             Granularity::Block(size) => (size, self.k.div_ceil(size)),
         }
+    }
+
+    /// Matrices that it multiplies with: two for a gate/up pair.
+    pub fn matrices(&self) -> usize {
+        1 + usize::from(self.epilogue.is_pair())
     }
 
     /// Length of a token's quantised activations in memory: k, rounded up to whole 32-bit lanes.
@@ -84,8 +145,8 @@ impl KernelKey {
             () if !block => {
                 Err(NameError::new("a scale block is 64, 128 or 256 weights", self.scales_name()))
             }
-            () if self.activation_bits != 8 => {
-                Err(NameError::new("activations are a8", self.activation_bits))
+            () if !matches!(self.activation_bits, 4 | 8) => {
+                Err(NameError::new("activations are a8 or a4", self.activation_bits))
             }
             () => Ok(()),
         }
@@ -102,17 +163,18 @@ impl KernelKey {
 
 impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Batch::Decode => "decode",
-            Batch::Prefill => "prefill",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl fmt::Display for KernelKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { m, k, batch, activation_bits, .. } = self;
-        write!(f, "{m}x{k}-{batch}-{}-a{activation_bits}", self.scales_name())
+        write!(f, "{m}x{k}-{batch}-{}-a{activation_bits}", self.scales_name())?;
+        match self.epilogue {
+            Epilogue::None => Ok(()),
+            epilogue => write!(f, "-{}", epilogue.name()),
+        }
     }
 }
 
@@ -140,15 +202,15 @@ impl FromStr for KernelKey {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let shape = || NameError::new("a kernel key reads MxK-decode|prefill-tensor|row|blockN-a8", text);
+        let shape = || {
+            let form =
+                "a kernel key reads MxK-decode|small|prefill-tensor|row|blockN-a8|a4[-add|-silu|-relu2]";
+            NameError::new(form, text)
+        };
         let mut fields = text.split('-');
         let mut field = || fields.next().ok_or_else(shape);
         let (m, k) = field()?.split_once('x').ok_or_else(shape)?;
-        let batch = match field()? {
-            "decode" => Batch::Decode,
-            "prefill" => Batch::Prefill,
-            _ => return Err(shape()),
-        };
+        let batch = named(&Batch::ALL, Batch::name, field()?).ok_or_else(shape)?;
         let scales = match field()? {
             "tensor" => Granularity::Tensor,
             "row" => Granularity::Row,
@@ -156,13 +218,20 @@ impl FromStr for KernelKey {
         };
         let bits = field()?.strip_prefix('a').ok_or_else(shape)?;
         let activation_bits = bits.parse().map_err(|_| shape())?;
-        let key = Self { m: number(m)?, k: number(k)?, batch, scales, activation_bits };
-        if fields.next().is_some() {
+        let epilogue = fields.next().unwrap_or_default();
+        let epilogue = named(&Epilogue::ALL, Epilogue::name, epilogue).ok_or_else(shape)?;
+        if fields.next().is_some() || text.ends_with('-') {
             return Err(shape());
         }
+        let key = Self { m: number(m)?, k: number(k)?, batch, scales, activation_bits, epilogue };
         key.check()?;
         Ok(key)
     }
+}
+
+/// The value whose name is `text`.
+fn named<T: Copy>(all: &[T], name: fn(T) -> &'static str, text: &str) -> Option<T> {
+    all.iter().copied().find(|&value| name(value) == text)
 }
 
 /// A decimal number in a name.
@@ -177,9 +246,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_parse_back(m in 1..=MAX_M, k in 1..=MAX_K, decode: bool, scales in 0_usize..5) {
+        fn names_parse_back(m in 1..=MAX_M, k in 1..=MAX_K, batch in 0_usize..3, scales in 0_usize..5, epilogue in 0_usize..4) {
             let scales = [Granularity::Tensor, Granularity::Row, Granularity::Block(64), Granularity::Block(128), Granularity::Block(256)][scales];
-            let key = KernelKey::new(m, k, if decode { Batch::Decode } else { Batch::Prefill }, scales);
+            let key = KernelKey { epilogue: Epilogue::ALL[epilogue], ..KernelKey::new(m, k, Batch::ALL[batch], scales) };
             prop_assert_eq!(key.to_string().parse::<KernelKey>(), Ok(key));
         }
 
@@ -195,7 +264,7 @@ mod tests {
             "0x4-decode-row-a8",
             "4x0-decode-row-a8",
             "4x4-decode-block65-a8",
-            "4x4-decode-row-a4",
+            "4x4-decode-row-a5",
             "4x4-decode-row-a8-",
         ] {
             assert!(name.parse::<KernelKey>().is_err(), "{name}");

@@ -8,6 +8,7 @@ use crate::activations::Activations;
 use crate::compiler::Kernels;
 use crate::family;
 use crate::kernel::Kernel;
+use crate::key::{Batch, Epilogue};
 use crate::output::OutputColumns;
 use crate::packed::PackedMatrix;
 
@@ -20,11 +21,10 @@ pub struct TernaryLinear {
 }
 
 impl TernaryLinear {
-    pub(crate) fn pack(weights: &TernaryMatrix, kernels: Arc<Kernels>) -> std::io::Result<Self> {
-        let layout = kernels.decode.layout();
-        let family = family::ALL.iter().find(|family| family.name() == layout.family);
-        let family = family.ok_or_else(|| std::io::Error::other("a layout of no known family"))?;
-        Ok(Self { packed: family.pack(weights, layout.lanes)?, kernels })
+    pub(crate) fn pack(matrices: &[&TernaryMatrix], kernels: Arc<Kernels>) -> std::io::Result<Self> {
+        let layout = kernels.decode().layout();
+        let family = family::by_name(layout.family).map_err(std::io::Error::other)?;
+        Ok(Self { packed: family.pack(matrices, layout)?, kernels })
     }
 
     /// Output features.
@@ -39,7 +39,7 @@ impl TernaryLinear {
 
     /// How many weights share a scale; [`Activations`] must be quantised for it.
     pub fn scales(&self) -> Granularity {
-        self.kernels.decode.key().scales
+        self.kernels.decode().key().scales
     }
 
     /// Rows of a panel: threads may divide the output at multiples of it, see
@@ -53,25 +53,36 @@ impl TernaryLinear {
         self.packed.size()
     }
 
-    /// The kernel that runs for one token.
-    pub fn decode_kernel(&self) -> &Kernel {
-        &self.kernels.decode
+    /// What follows the product.
+    pub fn epilogue(&self) -> Epilogue {
+        self.kernels.decode().key().epilogue
     }
 
-    /// The kernel that runs for several tokens.
-    pub fn prefill_kernel(&self) -> &Kernel {
-        &self.kernels.prefill
+    /// The kernel that runs for `tokens` tokens.
+    pub fn kernel(&self, tokens: usize) -> &Kernel {
+        self.kernels.of(Batch::of(tokens))
     }
 
-    /// Computes the rows that `out` holds, for all tokens of `x`: `y = (d * s) / a`, exactly as golden does.
+    /// Makes the form of `x` that [`run`](Self::run) reads. Once for all matrices of one input and one shape of kernel;
+    /// calling it again does nothing.
     ///
     /// # Panics
-    /// When `x` is not k wide or was quantised for another granularity, when `out` has another shape, or when it
-    /// begins or ends inside a panel: bugs in the caller.
-    pub fn run(&self, x: &Activations, out: &mut OutputColumns<'_>) {
-        let kernel = if x.tokens() == 1 { &self.kernels.decode } else { &self.kernels.prefill };
+    /// When `x` is not k wide or was quantised for another granularity: a bug in the caller.
+    pub fn prepare(&self, x: &mut Activations) {
         if x.tokens() > 0 {
-            kernel.run(&self.packed, x, out);
+            self.kernel(x.tokens()).prepare(x);
+        }
+    }
+
+    /// Computes the rows that `out` holds, for all tokens of `x`: `y = (d * s) / a`, and the epilogue, exactly as golden
+    /// does.
+    ///
+    /// # Panics
+    /// When `x` is not k wide, was quantised for another granularity, or has not been [prepared](Self::prepare); when
+    /// `out` has another shape, or begins or ends inside a panel: bugs in the caller.
+    pub fn run(&self, x: &Activations, out: &mut OutputColumns<'_>) {
+        if x.tokens() > 0 {
+            self.kernel(x.tokens()).run(&self.packed, x, out);
         }
     }
 }

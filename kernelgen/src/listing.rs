@@ -7,7 +7,7 @@ use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, NasmFormatter};
 
 use crate::code::Code;
 
-/// The listing of `code`, one instruction a line with its offset, labels on lines of their own.
+/// The listing of `code`, one instruction a line with its offset, labels on lines of their own; then its constants.
 ///
 /// Code of architectures other than x86-64 is listed as 32-bit words.
 ///
@@ -16,7 +16,7 @@ use crate::code::Code;
 /// use craftsman_kernelgen::{candidates, emit, listing};
 /// let caps = recorded::by_name("haswell").unwrap();
 /// let key = "64x256-decode-tensor-a8".parse()?;
-/// let text = listing(&emit(&key, &candidates(&caps, &key)[0], &caps)?, caps.arch);
+/// let text = listing(&emit(&key, &candidates(&caps, &key)[0], &caps)?.product, caps.arch);
 /// assert!(text.contains("vpmaddubsw") && text.contains("; scale and store"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -33,6 +33,9 @@ pub fn listing(code: &Code, arch: Arch) -> String {
     text
 }
 
+/// Bytes of constants a line.
+const CONSTANT_LINE: usize = 16;
+
 fn lines(code: &Code, arch: Arch) -> Vec<(usize, String)> {
     if arch != Arch::X86_64 {
         let words = code.bytes.chunks(4).enumerate();
@@ -43,7 +46,7 @@ fn lines(code: &Code, arch: Arch) -> Vec<(usize, String)> {
     options.set_hex_prefix("0x");
     options.set_hex_suffix("");
     options.set_space_after_operand_separator(true);
-    let mut decoder = Decoder::with_ip(64, &code.bytes, 0, DecoderOptions::NONE);
+    let mut decoder = Decoder::with_ip(64, &code.bytes[..code.instruction_bytes], 0, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
     let mut lines = Vec::new();
     while decoder.can_decode() {
@@ -51,6 +54,11 @@ fn lines(code: &Code, arch: Arch) -> Vec<(usize, String)> {
         let mut line = String::new();
         formatter.format(&instruction, &mut line);
         lines.push((instruction.ip() as usize, line));
+    }
+    let constants = code.instruction_bytes.next_multiple_of(CONSTANT_LINE).min(code.bytes.len());
+    for (index, line) in code.bytes[constants..].chunks(CONSTANT_LINE).enumerate() {
+        let bytes: Vec<_> = line.iter().map(|byte| format!("{byte:#04x}")).collect();
+        lines.push((constants + index * CONSTANT_LINE, format!("db {}", bytes.join(", "))));
     }
     lines
 }

@@ -2,7 +2,8 @@
 
 use memmap2::{Mmap, MmapMut};
 
-use crate::code::EmitError;
+use crate::code::{Code, EmitError};
+use crate::scratch::with_work_space;
 use crate::vocabulary::Arguments;
 
 /// One kernel's machine code in pages of its own, readable and executable but not writable.
@@ -10,6 +11,7 @@ use crate::vocabulary::Arguments;
 pub struct ExecutableMemory {
     pages: Mmap,
     length: usize,
+    scratch: usize,
 }
 
 impl ExecutableMemory {
@@ -17,14 +19,15 @@ impl ExecutableMemory {
     ///
     /// # Errors
     /// What the operating system says when it has no memory or forbids executable memory.
-    pub fn new(code: &[u8]) -> Result<Self, EmitError> {
-        Self::map(code).map_err(|error| EmitError::new(format_args!("no executable memory: {error}")))
+    pub fn new(code: &Code) -> Result<Self, EmitError> {
+        Self::map(&code.bytes, code.scratch)
+            .map_err(|error| EmitError::new(format_args!("no executable memory: {error}")))
     }
 
-    fn map(code: &[u8]) -> std::io::Result<Self> {
+    fn map(code: &[u8], scratch: usize) -> std::io::Result<Self> {
         let mut pages = MmapMut::map_anon(code.len().max(1))?;
         pages[..code.len()].copy_from_slice(code);
-        Ok(Self { pages: pages.make_exec()?, length: code.len() })
+        Ok(Self { pages: pages.make_exec()?, length: code.len(), scratch })
     }
 
     /// The code as it lies in memory.
@@ -32,18 +35,23 @@ impl ExecutableMemory {
         &self.pages[..self.length]
     }
 
-    /// Enters the code at its first byte.
+    /// Enters the code at its first byte, with the work space that it asked for.
     ///
     /// # Safety
     /// The code must be a whole kernel as an [`Emitter`](crate::vocabulary::Emitter) makes it, for this processor, and
-    /// `arguments` must satisfy it: every pointer valid for what the kernel's shapes say it reads and writes.
+    /// `arguments` must satisfy it: every pointer but that of the work space valid for what the kernel's shapes say it
+    /// reads and writes.
     pub unsafe fn call(&self, arguments: &mut Arguments) {
-        // SAFETY: the caller promises that the bytes are a kernel, which is a function of this type; the pages are
-        // executable (`new`) and live as long as `self`.
-        unsafe {
-            let entry: Entry = std::mem::transmute(self.pages.as_ptr());
-            entry(arguments);
-        }
+        with_work_space(self.scratch, |scratch| {
+            arguments.scratch = scratch;
+            // SAFETY: the caller promises that the bytes are a kernel, which is a function of this type, and valid
+            // pointers; the work space is as long as the code asked for. The pages are executable (`new`) and live as
+            // long as `self`.
+            unsafe {
+                let entry: Entry = std::mem::transmute(self.pages.as_ptr());
+                entry(arguments);
+            }
+        });
     }
 }
 

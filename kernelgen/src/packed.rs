@@ -10,10 +10,16 @@ pub struct Layout {
     pub family: &'static str,
     /// 32-bit lanes of the vectors it was packed for.
     pub lanes: usize,
+    /// Panels that alternate, step by step, in one stream of memory.
+    pub interleave: usize,
+    /// Whether two matrices, gate and up, alternate panel by panel.
+    pub pair: bool,
     /// Rows of a panel; threads divide work at panels.
     pub panel_rows: usize,
     /// Bytes from one panel to the next.
     pub panel_bytes: usize,
+    /// Columns between prefixes: under one scale, or without overflow; k where the family has no prefix.
+    pub segment: usize,
     /// Rows of the matrix.
     pub m: usize,
     /// Columns of the matrix.
@@ -21,9 +27,14 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Panels of the matrix, the last one perhaps partial.
+    /// Panels, the last one of each matrix perhaps partial.
     pub fn panels(&self) -> usize {
-        self.m.div_ceil(self.panel_rows)
+        self.m.div_ceil(self.panel_rows) * self.matrices()
+    }
+
+    /// Two for a gate/up pair, else one.
+    pub fn matrices(&self) -> usize {
+        1 + usize::from(self.pair)
     }
 }
 

@@ -22,5 +22,11 @@ use crate::key::KernelKey;
 /// ```
 pub fn candidates(caps: &HardwareCaps, key: &KernelKey) -> Vec<KernelConfig> {
     let backends = backend::ALL.iter().filter(|backend| backend.runs_on(caps));
-    backends.flat_map(|backend| family::ALL.iter().flat_map(|family| family.configs(key, *backend))).collect()
+    let configs = backends.flat_map(|backend| {
+        let configs = family::ALL
+            .iter()
+            .flat_map(|family| family.configs(key, *backend).into_iter().map(move |config| (family, config)));
+        configs.filter(|(family, config)| backend.serves(family.needs(config.variant)))
+    });
+    configs.map(|(_, config)| config).collect()
 }

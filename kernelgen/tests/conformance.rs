@@ -46,7 +46,8 @@ prop_compose! {
 
 fn run(compiler: &KernelCompiler, w: &TernaryMatrix, q: &[i8], a: &[f32], parts: usize) -> Vec<u32> {
     let linear = compiler.linear(w).unwrap();
-    let x = Activations::from_quantized(q, a, w.k(), linear.scales());
+    let mut x = Activations::from_quantized(q, a, w.k(), linear.scales());
+    linear.prepare(&mut x);
     let mut y = vec![f32::NAN; a.len() * w.m()];
     for part in &mut OutputMatrix::new(&mut y, a.len(), w.m()).split(linear.panel_rows(), parts) {
         linear.run(&x, part);

@@ -16,16 +16,17 @@ fn weights() -> TernaryMatrix {
 #[test]
 fn every_candidate_can_be_preferred() {
     let (compiler, w) = (KernelCompiler::new(HardwareCaps::detect()), weights());
-    for (batch, tokens) in [(Batch::Decode, 1), (Batch::Prefill, 5)] {
+    for (batch, tokens) in [(Batch::Decode, 1), (Batch::Small, 5), (Batch::Prefill, 17)] {
         let key = KernelKey::new(M, K, batch, Granularity::Tensor);
         let q: Vec<i8> = (0..tokens * K).map(|at| (at * 37 % 256) as u8 as i8).collect();
         let a = vec![3.0; tokens];
         for config in candidates(compiler.caps(), &key) {
             let linear = compiler.linear_with(&w, &[config]).unwrap();
-            let kernel = if tokens == 1 { linear.decode_kernel() } else { linear.prefill_kernel() };
+            let kernel = linear.kernel(tokens);
             assert_eq!(*kernel.config(), config, "{key}");
             let mut y = vec![0.0; tokens * M];
-            let x = Activations::from_quantized(&q, &a, K, linear.scales());
+            let mut x = Activations::from_quantized(&q, &a, K, linear.scales());
+            linear.prepare(&mut x);
             linear.run(&x, &mut OutputMatrix::new(&mut y, tokens, M).whole());
             assert_eq!(y, ternary_gemm(&w, &q, &a), "{key} {config}");
         }

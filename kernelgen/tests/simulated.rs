@@ -53,13 +53,13 @@ fn real_shapes_are_simulated() {
 fn every_recorded_processor_gets_its_tier() {
     let expected = [
         ("haswell", "avx2"),
-        ("skylake-x", "avx2"),
+        ("skylake-x", "avx512bw"),
         ("ice-lake", "avx512vnni"),
         ("sapphire-rapids", "avx512vnni"),
         ("zen2", "avx2"),
         ("zen3", "avx2"),
         ("zen4", "avx512vnni"),
-        ("alder-lake", "avx2"),
+        ("alder-lake", "avxvnni"),
         ("apple-m1", "portable"),
         ("graviton3", "portable"),
         ("bare-x86-64", "portable"),

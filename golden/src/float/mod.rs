@@ -25,7 +25,7 @@ mod router;
 
 pub use attention::{attention, grouped_attention};
 pub use elementwise::{add, axpy, relu2_mul, silu_mul};
-pub use exp::{exp, relu2, sigmoid, silu};
+pub use exp::{constants as exp_constants, exp, relu2, sigmoid, silu};
 pub use matmul::{matmul, widen_bf16, widen_f16};
 pub use norm::{rms_norm, softmax};
 pub use reduce::{LANES, dot16, fold16, sum16};

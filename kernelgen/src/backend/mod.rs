@@ -1,17 +1,27 @@
 //! How each ISA tier says the vector vocabulary: one file and one row of [`ALL`] a backend.
 
 mod avx2;
+mod avx512bitalg;
+mod avx512bw;
 mod avx512vnni;
+mod avxvnni;
 mod portable;
 
 use craftsman_isa::{Feature, HardwareCaps};
 
 use crate::code::{Code, EmitError};
 use crate::key::NameError;
-use crate::vocabulary::{Accumulation, Emitter};
+use crate::vocabulary::{Accumulation, Emitter, Word};
 
 /// Every backend, the most capable first: the order in which the selector tries them.
-pub static ALL: &[&dyn Backend] = &[&avx512vnni::AVX512_VNNI, &avx2::AVX2, &portable::Portable];
+pub static ALL: &[&dyn Backend] = &[
+    &avx512bitalg::AVX512_BITALG,
+    &avx512vnni::AVX512_VNNI,
+    &avxvnni::AVX_VNNI,
+    &avx512bw::AVX512_BW,
+    &avx2::AVX2,
+    &portable::Portable,
+];
 
 /// An ISA tier that kernels can be emitted for.
 pub trait Backend: Sync {
@@ -27,6 +37,13 @@ pub trait Backend: Sync {
     fn accumulation(&self) -> Accumulation;
     /// How many vector registers a family may count on; a compiler that spills names a comfortable number.
     fn registers(&self) -> usize;
+    /// Whether it has `word`, for families that need it.
+    fn says(&self, word: Word) -> bool;
+    /// The words for which this backend exists beside a lesser one that says everything else alike. Whoever needs none
+    /// of them is served by the lesser one.
+    fn adds(&self) -> &'static [Word] {
+        &[]
+    }
     /// Machine code, for `caps`, of the kernel that `say` says.
     ///
     /// # Errors
@@ -36,6 +53,13 @@ pub trait Backend: Sync {
     /// Whether a processor can run this backend's code.
     fn runs_on(&self, caps: &HardwareCaps) -> bool {
         self.requires().iter().all(|&feature| caps.features.contains(feature))
+    }
+
+    /// Whether an algorithm that needs these words is to be said by this backend.
+    fn serves(&self, needs: &[Word]) -> bool {
+        let adds = self.adds();
+        needs.iter().all(|&word| self.says(word))
+            && (adds.is_empty() || needs.iter().any(|word| adds.contains(word)))
     }
 }
 

@@ -1,18 +1,20 @@
-//! Algorithms with a packed layout of their own: one file and one row of [`ALL`] a family.
+//! Algorithms with a packed layout of their own: one file or folder and one row of [`ALL`] a family.
 
-mod i2s;
+mod panel;
+mod planes;
 
 use craftsman_golden::TernaryMatrix;
 
+use crate::activations::InputForm;
 use crate::backend::Backend;
 use crate::code::EmitError;
 use crate::config::KernelConfig;
 use crate::key::{KernelKey, NameError};
 use crate::packed::{Layout, PackedMatrix};
-use crate::vocabulary::Emitter;
+use crate::vocabulary::{Emitter, Word};
 
 /// Every family.
-pub static ALL: &[&dyn Family] = &[&i2s::I2s];
+pub static ALL: &[&dyn Family] = &[&planes::I2S, &planes::BASE3];
 
 /// A packed layout and the algorithm that multiplies with it.
 pub trait Family: Sync {
@@ -21,16 +23,23 @@ pub trait Family: Sync {
     /// What it is, for people.
     fn summary(&self) -> &'static str;
     /// Ways to compute with the same layout.
-    fn variants(&self) -> &'static [&'static str];
-    /// How this family would build `key` on `backend`, the best guess first; empty when it cannot.
+    fn variants(&self) -> Vec<&'static str>;
+    /// Words beyond those that every backend has, without which a variant cannot be said.
+    fn needs(&self, variant: &str) -> &'static [Word];
+    /// How this family would build `key` on `backend`, which serves what a variant needs; empty when it cannot.
     fn configs(&self, key: &KernelKey, backend: &dyn Backend) -> Vec<KernelConfig>;
-    /// The layout of an `[m, k]` matrix for vectors of `lanes` 32-bit lanes.
-    fn layout(&self, m: usize, k: usize, lanes: usize) -> Layout;
-    /// Packs a matrix for vectors of `lanes` 32-bit lanes.
+    /// The layout that a kernel reads, for vectors of `lanes` 32-bit lanes.
+    ///
+    /// # Errors
+    /// When the configuration makes no sense for the key.
+    fn layout(&self, key: &KernelKey, config: &KernelConfig, lanes: usize) -> Result<Layout, EmitError>;
+    /// The form in which a kernel reads the activations.
+    fn input(&self, key: &KernelKey, config: &KernelConfig) -> InputForm;
+    /// Packs a matrix, or a gate/up pair of equal shape and granularity.
     ///
     /// # Errors
     /// When the operating system has no memory left.
-    fn pack(&self, matrix: &TernaryMatrix, lanes: usize) -> std::io::Result<PackedMatrix>;
+    fn pack(&self, matrices: &[&TernaryMatrix], layout: &Layout) -> std::io::Result<PackedMatrix>;
     /// Says the algorithm in `emitter`'s words.
     ///
     /// # Errors
@@ -41,6 +50,21 @@ pub trait Family: Sync {
         config: &KernelConfig,
         emitter: &mut dyn Emitter,
     ) -> Result<(), EmitError>;
+    /// Says how the activations get from quantised rows ([`Field::Source`](crate::vocabulary::Field::Source)) into the
+    /// form that [`input`](Self::input) names ([`Field::Activations`](crate::vocabulary::Field::Activations)), for all
+    /// tokens. Not called for rows.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    fn emit_input(
+        &self,
+        key: &KernelKey,
+        config: &KernelConfig,
+        emitter: &mut dyn Emitter,
+    ) -> Result<(), EmitError> {
+        let (_, _) = (config, emitter);
+        Err(EmitError::new(format_args!("{key}: {} reads rows", self.name())))
+    }
 }
 
 /// The family called `name`.

@@ -13,7 +13,7 @@ use super::probe::{Probe, best_backend};
 use super::samples::Samples;
 use crate::backend::Backend;
 use crate::code::EmitError;
-use crate::vocabulary::{Accumulation, Emitter, Field, SCRATCH_BYTES};
+use crate::vocabulary::{Accumulate, Accumulation, Binary, Emitter, Field};
 
 /// Rounds of one run: some milliseconds.
 const ROUNDS: usize = 1 << 20;
@@ -84,9 +84,9 @@ impl PeakProbe {
 /// Says the loop. The work space holds the weights, an activation a sum, and takes the sums.
 fn say(e: &mut dyn Emitter, sums: usize) {
     let bytes = e.lanes() as i64 * 4;
-    assert!((2 * sums as i64 + 1) * bytes <= SCRATCH_BYTES as i64, "the work space holds every vector");
+    e.reserve_scratch((2 * sums + 1) * bytes as usize);
     let scratch = e.pointer(Field::Scratch);
-    let w = e.vector();
+    let (w, product) = (e.vector(), e.vector());
     let x: Vec<_> = (0..sums).map(|_| e.vector()).collect();
     let totals: Vec<_> = (0..sums).map(|_| e.vector()).collect();
     for (at, (&x, &total)) in (1..).zip(x.iter().zip(&totals)) {
@@ -97,8 +97,11 @@ fn say(e: &mut dyn Emitter, sums: usize) {
     e.load(w, scratch, 0);
     for (&x, &total) in x.iter().zip(&totals) {
         match e.accumulation() {
-            Accumulation::Pairs => e.dot_pairs(total, w, x),
-            Accumulation::Direct | Accumulation::DirectSmall => e.dot(total, w, x),
+            Accumulation::Pairs => {
+                e.binary(Binary::MulPairs, product, w, x);
+                e.binary(Binary::Add16, total, total, product);
+            }
+            Accumulation::Direct | Accumulation::DirectSmall => e.accumulate(Accumulate::Dot, total, w, x),
         }
     }
     e.end_repeat();

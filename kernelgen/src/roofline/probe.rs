@@ -1,14 +1,12 @@
 //! An emitted loop that is run for its time: what a [`super::PeakProbe`] and a [`super::ReadProbe`] have in common.
 
-use std::mem::MaybeUninit;
-
 use craftsman_isa::HardwareCaps;
 
 use crate::backend::{self, Backend};
 use crate::code::EmitError;
 use crate::host;
 use crate::memory::ExecutableMemory;
-use crate::vocabulary::{Arguments, Emitter, Scratch};
+use crate::vocabulary::{Arguments, Emitter};
 
 /// Code that reads the bytes it is given, if any, and its work space, and writes nothing but the work space.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ impl Probe {
             return Err(EmitError::new(format_args!("this processor cannot run {}", backend.name())));
         }
         let code = backend.compile(&caps, say)?;
-        Ok(Self { memory: ExecutableMemory::new(&code.bytes)?, reads })
+        Ok(Self { memory: ExecutableMemory::new(&code)?, reads })
     }
 
     /// Runs it, `rounds` being what [`Field::Tokens`](crate::vocabulary::Field::Tokens) holds.
@@ -44,15 +42,10 @@ impl Probe {
     /// When there is less to read than it reads: a bug in the caller.
     pub(super) fn run(&self, bytes: &[u8], rounds: usize) {
         assert!(bytes.len() >= self.reads, "{} bytes to read, not {}", self.reads, bytes.len());
-        let mut scratch = MaybeUninit::<Scratch>::zeroed();
-        let mut arguments = Arguments {
-            weights: bytes.as_ptr(),
-            scratch: scratch.as_mut_ptr().cast(),
-            tokens: rounds,
-            ..Arguments::default()
-        };
+        let mut arguments = Arguments { weights: bytes.as_ptr(), tokens: rounds, ..Arguments::default() };
         // SAFETY: `new` emitted the code for a backend that this processor can run. By the type's promise it reads
-        // `reads` bytes at most, which the check above says are there, and stays within the work space.
+        // `reads` bytes at most, which the check above says are there, and stays within the work space that it
+        // asked for.
         unsafe { self.memory.call(&mut arguments) }
     }
 }

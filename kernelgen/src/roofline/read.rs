@@ -13,7 +13,7 @@ use super::gang::together;
 use super::probe::{Probe, best_backend};
 use super::samples::Samples;
 use crate::code::EmitError;
-use crate::vocabulary::{Emitter, Field};
+use crate::vocabulary::{Binary, Emitter, Field};
 
 /// Bytes of a stream that a round reads: two cache lines.
 const ROUND_BYTES: usize = 128;
@@ -94,7 +94,7 @@ fn say(e: &mut dyn Emitter, rounds: usize, walk: Walk) {
         let start = stream * rounds * ROUND_BYTES;
         for (offset, &sum) in (start..start + ROUND_BYTES).step_by(width).zip(sums.iter().cycle()) {
             e.load(line, at, offset as i64);
-            e.add(sum, sum, line);
+            e.binary(Binary::Add32, sum, sum, line);
         }
         if walk.prefetch > 0 {
             for line in (start..start + ROUND_BYTES).step_by(64) {
@@ -106,6 +106,7 @@ fn say(e: &mut dyn Emitter, rounds: usize, walk: Walk) {
     e.end_repeat();
     e.end_while();
     // What is stored nowhere, a compiler need not load.
+    e.reserve_scratch(sums.len() * width);
     let scratch = e.pointer(Field::Scratch);
     for (place, &sum) in sums.iter().enumerate() {
         e.store(scratch, (place * width) as i64, sum);

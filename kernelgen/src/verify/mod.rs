@@ -11,15 +11,14 @@ mod simulated;
 use std::fmt;
 
 use craftsman_golden::TernaryMatrix;
+use craftsman_golden::float as golden;
 use craftsman_golden::gemm::ternary_gemm;
 
 use crate::activations::Activations;
-use crate::backend;
 use crate::code::EmitError;
 use crate::config::KernelConfig;
-use crate::family;
 use crate::kernel::{Candidate, Kernel};
-use crate::key::{Batch, KernelKey};
+use crate::key::{Batch, Epilogue, KernelKey};
 use crate::output::OutputMatrix;
 use crate::packed::PackedMatrix;
 use crate::simulate::Fault;
@@ -93,12 +92,14 @@ pub enum VerifyError {
 
 /// Something that computes the first columns of the output, one for each row of the weights: native code, or the
 /// simulator.
-type Run<'r> = dyn FnMut(&PackedMatrix, &Activations, &mut OutputMatrix<'_>) -> Result<(), VerifyError> + 'r;
+type Run<'r> =
+    dyn FnMut(&PackedMatrix, &mut Activations, &mut OutputMatrix<'_>) -> Result<(), VerifyError> + 'r;
 
 /// Turns a candidate into a kernel.
 pub(crate) fn verify(candidate: Candidate, seed: u64) -> Result<Kernel, VerifyError> {
     let (key, config) = (candidate.key, candidate.config);
     check(&key, &config, seed, &mut |weights, x, out| {
+        candidate.prepare(x);
         candidate.run(weights, x, &mut out.first(weights.layout().m));
         Ok(())
     })?;
@@ -107,17 +108,18 @@ pub(crate) fn verify(candidate: Candidate, seed: u64) -> Result<Kernel, VerifyEr
 
 /// Tries whatever `run` runs on all inputs that `seed` gives.
 fn check(key: &KernelKey, config: &KernelConfig, seed: u64, run: &mut Run<'_>) -> Result<(), VerifyError> {
-    let backend = backend::by_name(config.backend).map_err(EmitError::new)?;
-    let family = family::by_name(config.family).map_err(EmitError::new)?;
+    let (_, family) = config.parts()?;
     let mut random = Random::new(seed);
-    let panel_rows = family.layout(key.m, key.k, backend.lanes()).panel_rows;
-    let rounds = (2 * config.tile.panels + 1) * panel_rows;
-    let rows = key.m.min(rounds + key.m % panel_rows);
-    let matrix = weights(key, rows, &mut random)?;
+    let panel_rows = config.layout(key)?.panel_rows;
+    let panels = config.tile.panels / (config.tile.interleave() * key.matrices());
+    let rows = key.m.min((2 * panels + 1) * panel_rows + key.m % panel_rows);
+    let matrices: Vec<_> =
+        (0..key.matrices()).map(|_| weights(key, rows, &mut random)).collect::<Result<_, _>>()?;
+    let references: Vec<_> = matrices.iter().collect();
     let packed = family
-        .pack(&matrix, backend.lanes())
+        .pack(&references, &config.layout(&KernelKey { m: rows, ..*key })?)
         .map_err(|error| EmitError::new(format_args!("no memory for packed weights: {error}")))?;
-    let mut trial = Trial { key, config, seed, matrix: &matrix, packed: &packed, patterns: 0 };
+    let mut trial = Trial { key, config, seed, matrices: &matrices, packed: &packed, patterns: 0 };
     token_counts(key.batch, config.tile.tokens)
         .into_iter()
         .try_for_each(|n| trial.tokens(n, &mut random, run))
@@ -127,7 +129,7 @@ fn check(key: &KernelKey, config: &KernelConfig, seed: u64, run: &mut Run<'_>) -
 fn token_counts(batch: Batch, tile: usize) -> Vec<usize> {
     match batch {
         Batch::Decode => vec![1; TOKEN_PATTERNS],
-        Batch::Prefill => {
+        Batch::Small | Batch::Prefill => {
             let mut counts = vec![1, tile.saturating_sub(1), tile, tile + 1, 2 * tile + tile / 2 + 1];
             counts.retain(|&n| n > 0);
             counts.dedup();
@@ -140,7 +142,7 @@ struct Trial<'t> {
     key: &'t KernelKey,
     config: &'t KernelConfig,
     seed: u64,
-    matrix: &'t TernaryMatrix,
+    matrices: &'t [TernaryMatrix],
     packed: &'t PackedMatrix,
     /// Activation patterns used so far; the next call goes on from here.
     patterns: usize,
@@ -151,19 +153,42 @@ const UNTOUCHED: u32 = 0x7FC0_DEAD;
 
 impl Trial<'_> {
     fn tokens(&mut self, n: usize, random: &mut Random, run: &mut Run<'_>) -> Result<(), VerifyError> {
-        let (m, k) = (self.key.m, self.key.k);
-        let q: Vec<i8> = (0..n).flat_map(|token| token_row(self.patterns + token, k, random)).collect();
+        let (m, k, rows) = (self.key.m, self.key.k, self.matrices[0].m());
+        let spare_bits = 8 - self.key.activation_bits;
+        let rows_of_q = (0..n).flat_map(|token| token_row(self.patterns + token, k, random));
+        let q: Vec<i8> = rows_of_q.map(|q| q >> spare_bits).collect();
         self.patterns += n;
         let a: Vec<f32> = (0..n).map(|_| random.positive() * 127.0).collect();
-        let x = Activations::from_quantized(&q, &a, k, self.key.scales);
+        let mut x =
+            Activations::from_quantized(&q, &a, k, self.key.scales).with_bits(self.key.activation_bits);
         let mut found = vec![f32::from_bits(UNTOUCHED); n * m];
-        let mut output = OutputMatrix::new(&mut found, n, m);
-        run(self.packed, &x, &mut output)?;
-        let expected = ternary_gemm(self.matrix, &q, &a);
-        for (token, (found, expected)) in found.chunks(m).zip(expected.chunks(self.matrix.m())).enumerate() {
+        if self.key.epilogue == Epilogue::Add {
+            found.chunks_mut(m).for_each(|y| y[..rows].fill_with(|| random.positive() - 0.5));
+        }
+        let before: Vec<f32> = found.chunks(m).flat_map(|y| &y[..rows]).copied().collect();
+        run(self.packed, &mut x, &mut OutputMatrix::new(&mut found, n, m))?;
+        let expected = self.expected(&q, &a, before);
+        for (token, (found, expected)) in found.chunks(m).zip(expected.chunks(rows)).enumerate() {
             self.compare(n, token, found, expected)?;
         }
         Ok(())
+    }
+
+    /// Golden's answer; `before` is what the output held.
+    fn expected(&self, q: &[i8], a: &[f32], before: Vec<f32>) -> Vec<f32> {
+        let product = |matrix| ternary_gemm(matrix, q, a);
+        let mut last = self.matrices.last().map(product).unwrap_or_default();
+        match self.key.epilogue {
+            Epilogue::None => {}
+            Epilogue::Add => {
+                let mut sum = before;
+                golden::add(&mut sum, &last);
+                last = sum;
+            }
+            Epilogue::Silu => golden::silu_mul(&product(&self.matrices[0]), &mut last),
+            Epilogue::Relu2 => golden::relu2_mul(&product(&self.matrices[0]), &mut last),
+        }
+        last
     }
 
     fn compare(

@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use super::{KernelFault, VerifyError, check};
 use crate::activations::Activations;
-use crate::code::EmitError;
+use crate::code::{Code, EmitError};
 use crate::config::KernelConfig;
 use crate::kernel::emit;
 use crate::key::KernelKey;
 use crate::output::OutputMatrix;
 use crate::packed::PackedMatrix;
 use crate::simulate::{Access, Fault, Machine};
-use crate::vocabulary::{Field, SCRATCH_BYTES};
+use crate::vocabulary::{Arguments, Field};
 
 /// What a verification in the simulator took.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -44,9 +44,16 @@ pub fn verify_simulated(
         return Err(EmitError::new("only x86-64 code can be simulated").into());
     }
     let code = emit(key, config, caps)?;
+    let (_, family) = config.parts()?;
+    let form = family.input(key, config);
     let mut total = Simulated::default();
     check(key, config, seed, &mut |weights, x, out| {
-        call(&code.bytes, weights, x, out, &mut total)
+        let mut simulation = Simulation { total: &mut total, weights, x: &*x };
+        let made = match &code.input {
+            Some(input) => simulation.make_input(input, form.bytes(x.tokens())),
+            None => Ok(x.q().iter().map(|q| q.cast_unsigned()).collect()),
+        };
+        made.and_then(|activations| simulation.product(&code.product, activations, out))
             .map_err(|fault| VerifyError::Fault(Box::new(KernelFault { key: *key, config: *config, fault })))
     })?;
     Ok(total)
@@ -57,70 +64,100 @@ const CODE: u64 = 1 << 32;
 /// More instructions than any verification needs; a loop that never ends is a fault.
 const BUDGET: u64 = 1 << 34;
 
-/// The buffers of a call, each at an address of its own.
-const REGIONS: [Field; 6] =
-    [Field::Weights, Field::Scales, Field::Activations, Field::TokenWords, Field::Output, Field::Scratch];
+/// Everything that a call may touch, each buffer at an address of its own.
+const REGIONS: [Field; 7] = [
+    Field::Source,
+    Field::Weights,
+    Field::Scales,
+    Field::Activations,
+    Field::TokenWords,
+    Field::Output,
+    Field::Scratch,
+];
 
 fn address(field: Field) -> u64 {
     let place = REGIONS.iter().position(|region| *region == field).unwrap_or(REGIONS.len());
     CODE * (place as u64 + 2)
 }
 
-fn call(
-    code: &[u8],
-    weights: &PackedMatrix,
-    x: &Activations,
-    out: &mut OutputMatrix<'_>,
-    total: &mut Simulated,
-) -> Result<(), Fault> {
-    let mut machine = Machine::new();
-    machine.set_budget(BUDGET);
-    for field in REGIONS {
-        let (bytes, access) = match field {
-            Field::Weights => (weights.bytes().to_vec(), Access::Read),
-            Field::Scales => {
-                (weights.scales().iter().flat_map(|scale| scale.to_ne_bytes()).collect(), Access::Read)
-            }
-            Field::Activations => (x.q().iter().map(|q| q.cast_unsigned()).collect(), Access::Read),
-            Field::TokenWords => {
-                (x.words().iter().flat_map(|word| word.to_ne_bytes()).collect(), Access::Read)
-            }
-            Field::Output => {
-                (out.data_mut().iter().flat_map(|y| y.to_ne_bytes()).collect(), Access::ReadWrite)
-            }
-            _ => (vec![0xA5; SCRATCH_BYTES], Access::ReadWrite),
-        };
-        machine.map(address(field), bytes, access)?;
-    }
-    let arguments = CODE * (REGIONS.len() as u64 + 3);
-    machine.map(arguments, argument_bytes(weights, x), Access::ReadWrite)?;
-    let outcome = machine.run(code, CODE, &[arguments])?;
-    total.calls += 1;
-    total.instructions += outcome.instructions();
-    for (mnemonic, count) in outcome.counts() {
-        *total.by_mnemonic.entry(mnemonic).or_default() += count;
-    }
-    let written = machine.bytes(address(Field::Output)).unwrap_or_default();
-    for (y, bytes) in out.data_mut().iter_mut().zip(written.as_chunks().0) {
-        *y = f32::from_ne_bytes(*bytes);
-    }
-    Ok(())
+/// Calls of one kernel with the same weights and activations.
+struct Simulation<'s> {
+    total: &'s mut Simulated,
+    weights: &'s PackedMatrix,
+    x: &'s Activations,
 }
 
-/// [`Arguments`](crate::vocabulary::Arguments) for all rows, as bytes.
-fn argument_bytes(weights: &PackedMatrix, x: &Activations) -> Vec<u8> {
-    let layout = weights.layout();
-    let counts = [
-        (Field::Panels, layout.m / layout.panel_rows),
-        (Field::Tail, usize::from(!layout.m.is_multiple_of(layout.panel_rows))),
-        (Field::Tokens, x.tokens()),
-        (Field::TokensLeft, 0),
-        (Field::BlocksLeft, 0),
-    ];
-    let mut bytes = vec![0; size_of::<crate::vocabulary::Arguments>()];
-    let addresses = REGIONS.map(|field| (field, address(field)));
-    for (field, value) in addresses.into_iter().chain(counts.map(|(field, count)| (field, count as u64))) {
-        bytes[field.offset() as usize..][..8].copy_from_slice(&value.to_ne_bytes());
+impl Simulation<'_> {
+    /// The form of the activations that the product reads, `length` bytes.
+    fn make_input(&mut self, code: &Code, length: usize) -> Result<Vec<u8>, Fault> {
+        let source = self.x.q().iter().map(|q| q.cast_unsigned()).collect();
+        let buffers = vec![
+            (Field::Source, source, Access::Read),
+            (Field::Activations, vec![0xA5; length], Access::ReadWrite),
+            (Field::TokenWords, words(self.x.words()), Access::Read),
+        ];
+        let machine = self.call(code, buffers)?;
+        Ok(machine.bytes(address(Field::Activations)).unwrap_or_default().to_vec())
     }
-    bytes
+
+    fn product(
+        &mut self,
+        code: &Code,
+        activations: Vec<u8>,
+        out: &mut OutputMatrix<'_>,
+    ) -> Result<(), Fault> {
+        let bits = |values: &[f32]| words(&values.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
+        let buffers = vec![
+            (Field::Weights, self.weights.bytes().to_vec(), Access::Read),
+            (Field::Scales, bits(self.weights.scales()), Access::Read),
+            (Field::Activations, activations, Access::Read),
+            (Field::TokenWords, words(self.x.words()), Access::Read),
+            (Field::Output, bits(out.data_mut()), Access::ReadWrite),
+        ];
+        let machine = self.call(code, buffers)?;
+        let written = machine.bytes(address(Field::Output)).unwrap_or_default();
+        for (y, bytes) in out.data_mut().iter_mut().zip(written.as_chunks().0) {
+            *y = f32::from_ne_bytes(*bytes);
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, code: &Code, buffers: Vec<(Field, Vec<u8>, Access)>) -> Result<Machine, Fault> {
+        let mut machine = Machine::new();
+        machine.set_budget(BUDGET);
+        for (field, bytes, access) in buffers {
+            machine.map(address(field), bytes, access)?;
+        }
+        machine.map(address(Field::Scratch), vec![0xA5; code.scratch], Access::ReadWrite)?;
+        let arguments = CODE * (REGIONS.len() as u64 + 3);
+        machine.map(arguments, self.argument_bytes(), Access::ReadWrite)?;
+        let outcome = machine.run(&code.bytes, CODE, &[arguments])?;
+        self.total.calls += 1;
+        self.total.instructions += outcome.instructions();
+        for (mnemonic, count) in outcome.counts() {
+            *self.total.by_mnemonic.entry(mnemonic).or_default() += count;
+        }
+        Ok(machine)
+    }
+
+    /// [`Arguments`] for all rows, as bytes.
+    fn argument_bytes(&self) -> Vec<u8> {
+        let layout = self.weights.layout();
+        let counts = [
+            (Field::Panels, layout.m / layout.panel_rows),
+            (Field::Tail, usize::from(!layout.m.is_multiple_of(layout.panel_rows))),
+            (Field::Tokens, self.x.tokens()),
+        ];
+        let mut bytes = vec![0; size_of::<Arguments>()];
+        let addresses = REGIONS.map(|field| (field, address(field)));
+        for (field, value) in addresses.into_iter().chain(counts.map(|(field, count)| (field, count as u64)))
+        {
+            bytes[field.offset() as usize..][..8].copy_from_slice(&value.to_ne_bytes());
+        }
+        bytes
+    }
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }

@@ -2,15 +2,16 @@
 //!
 //! Register use (System V, leaf, nothing saved): `rdi` holds the arguments throughout, `rax` is the innermost counter
 //! and the way constants come in, the other caller-saved registers hold pointers. On 256-bit tiers the last vector
-//! register is kept for what one word of the vocabulary needs inside itself.
+//! register is kept for what one word of the vocabulary needs inside itself; on 512-bit tiers `k1` is.
 
-use iced_x86::{
-    BlockEncoder, BlockEncoderOptions, Code as Op, Instruction, InstructionBlock, MemoryOperand, Register,
-};
+use iced_x86::{Code as Op, IcedError, Instruction, MemoryOperand, Register};
 
-use super::isa::{VectorIsa, Width};
+use super::encode::{Place, Program};
+use super::isa::{VectorIsa, Width, find};
 use crate::code::{Code, EmitError};
-use crate::vocabulary::{Accumulation, Emitter, Field, Pointer, Vector};
+use crate::vocabulary::{
+    Accumulate, Accumulation, Binary, Compare, Emitter, Field, Pointer, Shift, Unary, Vector,
+};
 
 /// Caller-saved registers that may hold pointers.
 const POINTERS: [Register; 7] =
@@ -19,9 +20,6 @@ const POINTERS: [Register; 7] =
 const COUNTER: Register = Register::RAX;
 /// Where the kernel finds its arguments.
 const ARGUMENTS: Register = Register::RDI;
-
-/// A place in the code: the index of the instruction that follows it.
-type Place = usize;
 
 #[derive(Debug)]
 struct While {
@@ -36,8 +34,8 @@ struct While {
 #[derive(Debug)]
 pub(super) struct Assembler<'a> {
     isa: &'a VectorIsa,
-    code: Vec<Instruction>,
-    labels: Vec<(Place, String)>,
+    program: Program,
+    scratch: usize,
     free: Vec<u32>,
     pointers: u32,
     whiles: Vec<While>,
@@ -51,8 +49,8 @@ impl<'a> Assembler<'a> {
         let free = (0..isa.registers()).rev().collect();
         Self {
             isa,
-            code: Vec::with_capacity(1024),
-            labels: Vec::new(),
+            program: Program::default(),
+            scratch: 0,
             free,
             pointers: 0,
             whiles: Vec::new(),
@@ -65,30 +63,21 @@ impl<'a> Assembler<'a> {
     pub(super) fn finish(mut self) -> Result<Code, EmitError> {
         self.label("return");
         // Upper halves are cleared so that the caller's SSE code does not pay for them.
-        self.push(Ok(Instruction::with(Op::VEX_Vzeroupper)));
-        self.push(Ok(Instruction::with(Op::Retnq)));
-        if let Some(error) = self.error {
-            return Err(error);
+        self.program.push(Instruction::with(Op::VEX_Vzeroupper));
+        self.program.push(Instruction::with(Op::Retnq));
+        match self.error {
+            Some(error) => Err(error),
+            None => self.program.encode(self.scratch),
         }
-        for (number, instruction) in self.code.iter_mut().enumerate() {
-            instruction.set_ip(number as u64 + 1);
-        }
-        // The block lies far above the instruction numbers that stand for branch targets.
-        let block = InstructionBlock::new(&self.code, 1 << 32);
-        let encoded = BlockEncoder::encode(64, block, BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)
-            .map_err(EmitError::new)?;
-        let offsets = encoded.new_instruction_offsets;
-        let labels = self.labels.into_iter().map(|(place, name)| (offsets[place] as usize, name)).collect();
-        Ok(Code { bytes: encoded.code_buffer, labels })
     }
 
     fn fail(&mut self, what: &str) {
         self.error.get_or_insert_with(|| EmitError::new(what));
     }
 
-    fn push(&mut self, instruction: Result<Instruction, iced_x86::IcedError>) {
+    fn push(&mut self, instruction: Result<Instruction, IcedError>) {
         match instruction {
-            Ok(instruction) => self.code.push(instruction),
+            Ok(instruction) => self.program.push(instruction),
             Err(error) => self.fail(&error.to_string()),
         }
     }
@@ -116,9 +105,12 @@ impl<'a> Assembler<'a> {
         self.push(Instruction::with3(op, to, a, b));
     }
 
-    /// A branch whose target is `target`; targets are set as instruction numbers plus one and encoded in `finish`.
-    fn branch(&mut self, op: Op, target: Place) {
-        self.push(Instruction::with_branch(op, target as u64 + 1));
+    /// The instruction that the tier has for a word, or the end of this attempt.
+    fn word<W: Copy + PartialEq + std::fmt::Debug>(&mut self, words: &[(W, Op)], word: W) -> Op {
+        find(words, word).unwrap_or_else(|| {
+            self.fail(&format!("no instruction for {word:?}"));
+            Op::Nopd
+        })
     }
 
     fn field(field: Field) -> MemoryOperand {
@@ -133,8 +125,18 @@ impl<'a> Assembler<'a> {
         }
     }
 
+    /// Loads `bytes` from behind the code.
+    fn load_constant(&mut self, op: Op, to: Register, bytes: &[u8]) {
+        let constant = self.program.constant(bytes);
+        let memory = MemoryOperand::with_base_displ(Register::RIP, 0);
+        match Instruction::with2(op, to, memory) {
+            Ok(instruction) => self.program.push_with_constant(instruction, constant),
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
     /// Narrow stores of the low `lanes` (below four) lanes of xmm register `from`, which is used up.
-    fn store_narrow(&mut self, to: Pointer, mut offset: i64, from: Register, mut lanes: usize) {
+    fn store_few(&mut self, to: Pointer, mut offset: i64, from: Register, mut lanes: usize) {
         if lanes >= 2 {
             let memory = self.memory(to, offset);
             self.push(Instruction::with2(Op::VEX_Vmovq_xmmm64_xmm, memory, from));
@@ -166,19 +168,29 @@ impl<'a> Assembler<'a> {
         } else {
             self.push(Instruction::with2(Op::VEX_Vmovdqa_xmm_xmmm128, spare, low));
         }
-        self.store_narrow(to, offset, spare, lanes);
+        self.store_few(to, offset, spare, lanes);
     }
 
-    /// Stores the first lanes of a zmm register under a mask.
-    fn store_lanes_zmm(&mut self, to: Pointer, offset: i64, from: Vector, lanes: usize) {
+    /// `k1` = the first `lanes` lanes.
+    fn mask_lanes(&mut self, lanes: usize) {
         self.push(Instruction::with2(Op::Mov_r32_imm32, Register::EAX, (1_u32 << lanes) - 1));
         self.push(Instruction::with2(Op::VEX_Kmovw_kr_r32, Register::K1, Register::EAX));
-        let (memory, from) = (self.memory(to, offset), self.reg(from));
-        let store = Instruction::with2(Op::EVEX_Vmovdqu32_zmmm512_k1z_zmm, memory, from);
-        self.push(store.map(|mut store| {
-            store.set_op_mask(Register::K1);
-            store
+    }
+
+    /// As [`push`](Self::push), under `k1`; lanes that it leaves out become zero where `zeroing` says so.
+    fn push_masked(&mut self, instruction: Result<Instruction, IcedError>, zeroing: bool) {
+        self.push(instruction.map(|mut instruction| {
+            instruction.set_op_mask(Register::K1);
+            instruction.set_zeroing_masking(zeroing);
+            instruction
         }));
+    }
+
+    /// `to` = all bits where `k1` is set, else none.
+    fn lanes_from_mask(&mut self, to: Vector) {
+        let to = self.reg(to);
+        let ones = Instruction::with4(Op::EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8, to, to, to, 0xFF_u32);
+        self.push_masked(ones, true);
     }
 }
 
@@ -189,6 +201,10 @@ impl Emitter for Assembler<'_> {
 
     fn accumulation(&self) -> Accumulation {
         self.isa.accumulation
+    }
+
+    fn reserve_scratch(&mut self, bytes: usize) {
+        self.scratch = self.scratch.max(bytes);
     }
 
     fn vector(&mut self) -> Vector {
@@ -242,10 +258,10 @@ impl Emitter for Assembler<'_> {
 
     fn begin_while(&mut self, field: Field, step: usize, name: &str) {
         self.label(name);
-        let head = self.code.len();
+        let head = self.program.here();
         self.field_imm(Op::Cmp_rm64_imm32, field, step);
-        let exit = self.code.len();
-        self.branch(Op::Jb_rel32_64, exit);
+        let exit = self.program.here();
+        self.program.branch(Op::Jb_rel32_64, exit);
         self.whiles.push(While { field, step, head, exit });
     }
 
@@ -254,11 +270,8 @@ impl Emitter for Assembler<'_> {
             return self.fail("end_while without begin_while");
         };
         self.field_imm(Op::Sub_rm64_imm32, field, step);
-        self.branch(Op::Jmp_rel32_64, head);
-        let end = self.code.len() as u64 + 1;
-        if let Some(exit) = self.code.get_mut(exit) {
-            exit.set_near_branch64(end);
-        }
+        self.program.branch(Op::Jmp_rel32_64, head);
+        self.program.land(exit);
     }
 
     fn begin_repeat(&mut self, count: usize, name: &str) {
@@ -267,7 +280,7 @@ impl Emitter for Assembler<'_> {
             Err(_) => self.fail("a count beyond 2^32"),
         }
         self.label(name);
-        if self.repeat.replace(self.code.len()).is_some() {
+        if self.repeat.replace(self.program.here()).is_some() {
             self.fail("nested repeat");
         }
     }
@@ -277,10 +290,13 @@ impl Emitter for Assembler<'_> {
             return self.fail("end_repeat without begin_repeat");
         };
         self.push(Instruction::with2(Op::Sub_rm64_imm8, COUNTER, 1));
-        self.branch(Op::Jne_rel32_64, head);
+        self.program.branch(Op::Jne_rel32_64, head);
     }
 
     fn splat(&mut self, to: Vector, pattern: u32) {
+        if pattern == 0 {
+            return self.zero(to);
+        }
         let low = Register::XMM0 + to.0;
         self.push(Instruction::with2(Op::Mov_r32_imm32, Register::EAX, pattern));
         self.push(Instruction::with2(self.isa.from_general, low, Register::EAX));
@@ -289,7 +305,12 @@ impl Emitter for Assembler<'_> {
     }
 
     fn zero(&mut self, to: Vector) {
-        self.three(self.isa.xor, to, to, to);
+        self.binary(Binary::Xor, to, to, to);
+    }
+
+    fn constant(&mut self, to: Vector, bytes: &[u8]) {
+        let to = self.reg(to);
+        self.load_constant(self.isa.load, to, bytes);
     }
 
     fn load(&mut self, to: Vector, from: Pointer, offset: i64) {
@@ -297,9 +318,32 @@ impl Emitter for Assembler<'_> {
         self.push(Instruction::with2(self.isa.load, to, memory));
     }
 
+    fn load_lanes(&mut self, to: Vector, from: Pointer, offset: i64, lanes: usize) {
+        if lanes == self.lanes() {
+            return self.load(to, from, offset);
+        }
+        let (to, memory, spare) = (self.reg(to), self.memory(from, offset), self.spare());
+        match self.isa.width {
+            Width::Ymm => {
+                let mask: Vec<u8> = (0..32).map(|byte| if byte < 4 * lanes { 0xFF } else { 0 }).collect();
+                self.load_constant(self.isa.load, spare, &mask);
+                self.push(Instruction::with3(Op::VEX_Vpmaskmovd_ymm_ymm_m256, to, spare, memory));
+            }
+            Width::Zmm => {
+                self.mask_lanes(lanes);
+                self.push_masked(Instruction::with2(self.isa.load, to, memory), true);
+            }
+        }
+    }
+
     fn broadcast(&mut self, to: Vector, from: Pointer, offset: i64) {
         let (to, memory) = (self.reg(to), self.memory(from, offset));
         self.push(Instruction::with2(self.isa.broadcast, to, memory));
+    }
+
+    fn broadcast_block(&mut self, to: Vector, from: Pointer, offset: i64) {
+        let (to, memory) = (self.reg(to), self.memory(from, offset));
+        self.push(Instruction::with2(self.isa.broadcast_block, to, memory));
     }
 
     fn store(&mut self, to: Pointer, offset: i64, from: Vector) {
@@ -313,7 +357,42 @@ impl Emitter for Assembler<'_> {
         }
         match self.isa.width {
             Width::Ymm => self.store_lanes_ymm(to, offset, from, lanes),
-            Width::Zmm => self.store_lanes_zmm(to, offset, from, lanes),
+            Width::Zmm => {
+                self.mask_lanes(lanes);
+                let (memory, from) = (self.memory(to, offset), self.reg(from));
+                self.push_masked(Instruction::with2(self.isa.store, memory, from), false);
+            }
+        }
+    }
+
+    fn store_narrow(&mut self, to: Pointer, offset: i64, from: Vector) {
+        let (memory, low) = (self.memory(to, offset), Register::XMM0 + from.0);
+        let (from, spare) = (self.reg(from), self.spare());
+        match self.isa.width {
+            Width::Ymm => {
+                // Packing works in halves: bytes 0-3 of each half, then the halves' first four bytes side by side.
+                let high = Register::XMM0 + (self.isa.width.registers() - 1);
+                self.push(Instruction::with3(Op::VEX_Vpackssdw_ymm_ymm_ymmm256, from, from, from));
+                self.push(Instruction::with3(Op::VEX_Vpacksswb_ymm_ymm_ymmm256, from, from, from));
+                self.push(Instruction::with3(Op::VEX_Vextracti128_xmmm128_ymm_imm8, high, from, 1));
+                self.push(Instruction::with3(Op::VEX_Vpunpckldq_ymm_ymm_ymmm256, from, from, spare));
+                self.push(Instruction::with2(Op::VEX_Vmovq_xmmm64_xmm, memory, low));
+            }
+            Width::Zmm => self.push(Instruction::with2(Op::EVEX_Vpmovsdb_xmmm128_k1z_zmm, memory, from)),
+        }
+    }
+
+    fn store_sign_bits(&mut self, to: Pointer, offset: i64, from: Vector) {
+        let (memory, from) = (self.memory(to, offset), self.reg(from));
+        match self.isa.width {
+            Width::Ymm => {
+                self.push(Instruction::with2(Op::VEX_Vpmovmskb_r32_ymm, Register::EAX, from));
+                self.push(Instruction::with2(Op::Mov_rm32_r32, memory, Register::EAX));
+            }
+            Width::Zmm => {
+                self.push(Instruction::with2(Op::EVEX_Vpmovb2m_kr_zmm, Register::K1, from));
+                self.push(Instruction::with2(Op::VEX_Kmovq_m64_kr, memory, Register::K1));
+            }
         }
     }
 
@@ -322,63 +401,72 @@ impl Emitter for Assembler<'_> {
         self.push(Instruction::with1(Op::Prefetcht0_m8, memory));
     }
 
-    fn and(&mut self, to: Vector, a: Vector, b: Vector) {
-        self.three(self.isa.and, to, a, b);
-    }
-
-    fn shift_right_16(&mut self, to: Vector, a: Vector, bits: u8) {
+    fn unary(&mut self, word: Unary, to: Vector, a: Vector) {
+        let op = self.word(self.isa.unary, word);
         let (to, a) = (self.reg(to), self.reg(a));
-        self.push(Instruction::with3(self.isa.shift_right_16, to, a, u32::from(bits)));
+        self.push(Instruction::with2(op, to, a));
     }
 
-    fn shift_right_32(&mut self, to: Vector, a: Vector, bits: u8) {
+    fn binary(&mut self, word: Binary, to: Vector, a: Vector, b: Vector) {
+        let op = self.word(self.isa.binary, word);
+        self.three(op, to, a, b);
+    }
+
+    fn shift(&mut self, word: Shift, to: Vector, a: Vector, bits: u8) {
+        let op = self.word(self.isa.shifts, word);
         let (to, a) = (self.reg(to), self.reg(a));
-        self.push(Instruction::with3(self.isa.shift_right_32, to, a, u32::from(bits)));
+        self.push(Instruction::with3(op, to, a, u32::from(bits)));
     }
 
-    fn add(&mut self, to: Vector, a: Vector, b: Vector) {
-        self.three(self.isa.add_32, to, a, b);
+    fn accumulate(&mut self, word: Accumulate, sum: Vector, a: Vector, b: Vector) {
+        let op = self.word(self.isa.accumulate, word);
+        self.three(op, sum, a, b);
     }
 
-    fn sub(&mut self, to: Vector, a: Vector, b: Vector) {
-        self.three(self.isa.sub_32, to, a, b);
-    }
-
-    fn dot(&mut self, sum: Vector, w: Vector, x: Vector) {
-        match self.isa.dot {
-            Some(dot) => self.three(dot, sum, w, x),
-            None => self.fail("no four-byte dot product"),
+    fn compare(&mut self, word: Compare, to: Vector, a: Vector, b: Vector) {
+        // Predicates LT_OQ and LE_OQ: ordered, and quiet about NaN.
+        let predicate: u32 = match word {
+            Compare::Less => 0x11,
+            Compare::LessOrEqual => 0x12,
+        };
+        let (out, a, b) = (self.reg(to), self.reg(a), self.reg(b));
+        match self.isa.width {
+            Width::Ymm => {
+                self.push(Instruction::with4(Op::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, out, a, b, predicate));
+            }
+            Width::Zmm => {
+                let op = Op::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae;
+                self.push(Instruction::with4(op, Register::K1, a, b, predicate));
+                self.lanes_from_mask(to);
+            }
         }
     }
 
-    fn dot_pairs(&mut self, sum: Vector, w: Vector, x: Vector) {
-        let (spare, sum, w, x) = (self.spare(), self.reg(sum), self.reg(w), self.reg(x));
-        self.push(Instruction::with3(self.isa.multiply_pairs, spare, w, x));
-        self.push(Instruction::with3(self.isa.add_16, sum, sum, spare));
+    fn ternary_logic(&mut self, table: u8, to: Vector, a: Vector, b: Vector) {
+        let (to, a, b) = (self.reg(to), self.reg(a), self.reg(b));
+        match self.isa.ternary_logic {
+            Some(op) => self.push(Instruction::with4(op, to, a, b, u32::from(table))),
+            None => self.fail("no instruction for a function of three bits"),
+        }
     }
 
-    fn widen_pairs(&mut self, to: Vector, a: Vector, ones: Vector) {
-        self.three(self.isa.add_pairs, to, a, ones);
-    }
-
-    fn to_float(&mut self, to: Vector, a: Vector) {
-        let (to, a) = (self.reg(to), self.reg(a));
-        self.push(Instruction::with2(self.isa.to_float, to, a));
-    }
-
-    fn mul_float(&mut self, to: Vector, a: Vector, b: Vector) {
-        self.three(self.isa.mul_float, to, a, b);
-    }
-
-    fn div_float(&mut self, to: Vector, a: Vector, b: Vector) {
-        self.three(self.isa.div_float, to, a, b);
-    }
-
-    fn fused_add(&mut self, sum: Vector, a: Vector, b: Vector) {
-        self.three(self.isa.fused_add, sum, a, b);
+    fn rotate_lanes(&mut self, to: Vector, a: Vector, by: usize) {
+        let (to, a, spare) = (self.reg(to), self.reg(a), self.spare());
+        match self.isa.width {
+            Width::Ymm => {
+                let order: Vec<u8> =
+                    (0..8_u32).flat_map(|lane| ((lane + by as u32) % 8).to_le_bytes()).collect();
+                self.load_constant(self.isa.load, spare, &order);
+                self.push(Instruction::with3(Op::VEX_Vpermd_ymm_ymm_ymmm256, to, spare, a));
+            }
+            Width::Zmm => {
+                let op = Op::EVEX_Valignd_zmm_k1z_zmm_zmmm512b32_imm8;
+                self.push(Instruction::with4(op, to, a, a, by as u32));
+            }
+        }
     }
 
     fn label(&mut self, name: &str) {
-        self.labels.push((self.code.len(), name.to_owned()));
+        self.program.label(name);
     }
 }

@@ -5,7 +5,7 @@ use craftsman_isa::{Feature, HardwareCaps};
 use super::{Assembler, VectorIsa};
 use crate::backend::Backend;
 use crate::code::{Code, EmitError};
-use crate::vocabulary::{Accumulation, Emitter};
+use crate::vocabulary::{Accumulation, Emitter, Word};
 
 /// One x86 tier: its name, what it asks of a processor, and its instructions.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct X86Backend {
     pub summary: &'static str,
     /// See [`Backend::requires`].
     pub requires: &'static [Feature],
+    /// See [`Backend::adds`].
+    pub adds: &'static [Word],
     /// How it says the vocabulary.
     pub isa: VectorIsa,
 }
@@ -43,6 +45,14 @@ impl Backend for X86Backend {
 
     fn registers(&self) -> usize {
         self.isa.registers() as usize
+    }
+
+    fn says(&self, word: Word) -> bool {
+        self.isa.says(word)
+    }
+
+    fn adds(&self) -> &'static [Word] {
+        self.adds
     }
 
     fn compile(&self, _: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError> {

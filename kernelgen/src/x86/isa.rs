@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, Register};
 
-use crate::vocabulary::Accumulation;
+use crate::vocabulary::{Accumulate, Accumulation, Binary, Shift, Unary, Word};
 
 /// Width of a tier's vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,51 +39,41 @@ impl Width {
     }
 }
 
-/// The instructions of a tier, in the notation of the manual (as iced-x86 spells it).
-#[derive(Debug)]
+/// The instructions of a tier, in the notation of the manual (as iced-x86 spells it). What a list does not hold, the
+/// tier cannot say.
+#[derive(Debug, Clone, Copy)]
 pub struct VectorIsa {
     /// Vector width.
     pub width: Width,
-    /// How `dot` and `dot_pairs` behave.
+    /// How the products of bytes are summed.
     pub accumulation: Accumulation,
-    /// `load` and `store` of a whole vector.
+    /// `load` of a whole vector.
     pub load: Code,
     /// The store that goes with `load`.
     pub store: Code,
     /// Broadcasts 32 bits from memory.
     pub broadcast: Code,
+    /// Broadcasts 128 bits from memory.
+    pub broadcast_block: Code,
     /// Moves 32 bits from a general register to the low lane of an xmm register.
     pub from_general: Code,
     /// Broadcasts 32 bits from the low lane of an xmm register.
     pub broadcast_lane: Code,
-    /// Exclusive or, for zeroing.
-    pub xor: Code,
-    /// Bitwise and.
-    pub and: Code,
-    /// Logical shift right of 16-bit lanes by an immediate.
-    pub shift_right_16: Code,
-    /// Arithmetic shift right of 32-bit lanes by an immediate.
-    pub shift_right_32: Code,
-    /// Addition of 32-bit lanes.
-    pub add_32: Code,
-    /// Addition of 16-bit lanes.
-    pub add_16: Code,
-    /// Subtraction of 32-bit lanes.
-    pub sub_32: Code,
-    /// VPDPBUSD, where the tier has it.
-    pub dot: Option<Code>,
-    /// VPMADDUBSW.
-    pub multiply_pairs: Code,
-    /// VPMADDWD.
-    pub add_pairs: Code,
-    /// i32 to f32.
-    pub to_float: Code,
-    /// f32 product.
-    pub mul_float: Code,
-    /// f32 quotient.
-    pub div_float: Code,
-    /// Fused `a = b * c + a`.
-    pub fused_add: Code,
+    /// `to = word(a)`
+    pub unary: &'static [(Unary, Code)],
+    /// `to = word(a, b)`
+    pub binary: &'static [(Binary, Code)],
+    /// `to = a` shifted by an immediate
+    pub shifts: &'static [(Shift, Code)],
+    /// `sum = word(sum, a, b)`
+    pub accumulate: &'static [(Accumulate, Code)],
+    /// Any function of three bits.
+    pub ternary_logic: Option<Code>,
+}
+
+/// The instruction that a list of a row has for `word`.
+pub(super) fn find<W: Copy + PartialEq>(words: &[(W, Code)], word: W) -> Option<Code> {
+    words.iter().find(|(known, _)| *known == word).map(|&(_, code)| code)
 }
 
 impl VectorIsa {
@@ -92,6 +82,17 @@ impl VectorIsa {
         match self.width {
             Width::Ymm => self.width.registers() - 1,
             Width::Zmm => self.width.registers(),
+        }
+    }
+
+    /// Whether the tier has an instruction for `word`.
+    pub fn says(&self, word: Word) -> bool {
+        match word {
+            Word::Unary(word) => find(self.unary, word).is_some(),
+            Word::Binary(word) => find(self.binary, word).is_some(),
+            Word::Accumulate(word) => find(self.accumulate, word).is_some(),
+            Word::TernaryLogic => self.ternary_logic.is_some(),
+            Word::Tiles => false,
         }
     }
 }

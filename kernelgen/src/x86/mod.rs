@@ -2,6 +2,7 @@
 
 mod assembler;
 mod backend;
+mod encode;
 mod isa;
 
 use assembler::Assembler;

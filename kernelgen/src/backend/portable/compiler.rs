@@ -1,15 +1,17 @@
 //! The vocabulary in Cranelift's intermediate representation.
 
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32X4, I8X16, I16X8, I32, I32X4, I64, Type};
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32X4, I8X16, I16, I16X8, I32, I32X4, I64, Type};
 use cranelift_codegen::ir::{Block, Endianness, InstBuilder, MemFlagsData, SourceLoc, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
-use cranelift_frontend::{FunctionBuilder, Variable};
+use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
 
 use super::Portable;
 use crate::backend::Backend;
 use crate::code::EmitError;
-use crate::vocabulary::{Accumulation, Emitter, Field, Pointer, Vector};
+use crate::vocabulary::{
+    Accumulate, Accumulation, Binary, Compare, Emitter, Field, Pointer, Shift, Unary, Vector,
+};
 
 struct While {
     field: Field,
@@ -23,6 +25,7 @@ pub(super) struct Compiler<'f> {
     builder: FunctionBuilder<'f>,
     arguments: Value,
     labels: Vec<String>,
+    scratch: usize,
     whiles: Vec<While>,
     repeat: Option<(Variable, Block)>,
     error: Option<EmitError>,
@@ -35,13 +38,85 @@ impl<'f> Compiler<'f> {
         builder.switch_to_block(entry);
         builder.seal_block(entry);
         let arguments = builder.block_params(entry)[0];
-        Self { builder, arguments, labels: Vec::new(), whiles: Vec::new(), repeat: None, error: None }
+        Self {
+            builder,
+            arguments,
+            labels: Vec::new(),
+            scratch: 0,
+            whiles: Vec::new(),
+            repeat: None,
+            error: None,
+        }
     }
 
-    pub(super) fn finish(mut self, target: TargetFrontendConfig) -> Result<Vec<String>, EmitError> {
+    /// The labels, and how much work space was asked for.
+    pub(super) fn finish(mut self, target: TargetFrontendConfig) -> Result<(Vec<String>, usize), EmitError> {
         self.builder.ins().return_(&[]);
         self.builder.finalize(target);
-        self.error.map_or(Ok(self.labels), Err)
+        let Self { labels, scratch, error, .. } = self;
+        error.map_or(Ok((labels, scratch)), Err)
+    }
+
+    fn fail(&mut self, what: impl std::fmt::Debug) {
+        self.error.get_or_insert_with(|| EmitError::new(format_args!("portable cannot say {what:?}")));
+    }
+
+    /// `to = f(a, b)` in lanes of `kind`.
+    fn lanewise(
+        &mut self,
+        kind: Type,
+        [to, a, b]: [Vector; 3],
+        f: impl FnOnce(FuncInstBuilder<'_, 'f>, Value, Value) -> Value,
+    ) {
+        let (a, b) = (self.lanes_of(a, kind), self.lanes_of(b, kind));
+        let value = f(self.builder.ins(), a, b);
+        self.set(to, value);
+    }
+
+    /// A constant of sixteen bytes.
+    fn bytes(&mut self, bytes: [u8; 16]) -> Value {
+        let constant = self.builder.func.dfg.constants.insert(bytes.as_slice().into());
+        self.builder.ins().vconst(I8X16, constant)
+    }
+
+    /// Bytes of `a`, then those of `b`, by number.
+    fn shuffled(&mut self, a: Value, b: Value, order: [u8; 16]) -> Value {
+        let order = self.builder.func.dfg.immediates.push(order.as_slice().into());
+        self.builder.ins().shuffle(a, b, order)
+    }
+
+    /// f32 lanes below 2^22 as i32, rounded to nearest even: the baseline of x86-64 has no vector instruction for it
+    /// that Cranelift would use.
+    fn rounded_to_int(&mut self, a: Value) -> Value {
+        let bits = self.builder.ins().iconst(I32, i64::from(ROUND));
+        let bits = self.builder.ins().splat(I32X4, bits);
+        let magic = self.cast(bits, F32X4);
+        let sum = self.builder.ins().fadd(a, magic);
+        let sum = self.cast(sum, I32X4);
+        self.builder.ins().isub(sum, bits)
+    }
+
+    /// Each 32-bit lane of `sum` plus the dot product of four bytes, as a tree that Cranelift knows.
+    fn dot(&mut self, sum: Vector, w: Vector, x: Vector) {
+        let (w, x) = (self.get(w), self.get(x));
+        let [low, high] = [false, true].map(|high| {
+            let products = self.products(x, w, high);
+            self.widened_pairs(products)
+        });
+        let dots = self.builder.ins().iadd_pairwise(low, high);
+        let old = self.lanes_of(sum, I32X4);
+        let value = self.builder.ins().iadd(dots, old);
+        self.set(sum, value);
+    }
+
+    /// `sum +- a * b`, rounded once.
+    fn fused(&mut self, sum: Vector, a: Vector, b: Vector, negate: bool) {
+        let [old, mut a, b] = [sum, a, b].map(|vector| self.lanes_of(vector, F32X4));
+        if negate {
+            a = self.builder.ins().fneg(a);
+        }
+        let value = self.builder.ins().fma(a, b, old);
+        self.set(sum, value);
     }
 
     fn get(&mut self, vector: Vector) -> Value {
@@ -101,6 +176,9 @@ impl<'f> Compiler<'f> {
     }
 }
 
+/// 1.5 * 2^23: adding it leaves an integer below 2^22 in the low bits of a float, rounded to nearest even.
+const ROUND: u32 = 0x4B40_0000;
+
 /// Kernel memory is valid by the caller's promise, and not aligned to vectors.
 fn flags() -> MemFlagsData {
     MemFlagsData::new().with_notrap()
@@ -113,6 +191,10 @@ impl Emitter for Compiler<'_> {
 
     fn accumulation(&self) -> Accumulation {
         Portable.accumulation()
+    }
+
+    fn reserve_scratch(&mut self, bytes: usize) {
+        self.scratch = self.scratch.max(bytes);
     }
 
     fn vector(&mut self) -> Vector {
@@ -215,8 +297,14 @@ impl Emitter for Compiler<'_> {
         self.set(to, value);
     }
 
-    fn zero(&mut self, to: Vector) {
-        self.splat(to, 0);
+    fn constant(&mut self, to: Vector, bytes: &[u8]) {
+        match bytes.try_into() {
+            Ok(bytes) => {
+                let value = self.bytes(bytes);
+                self.set(to, value);
+            }
+            Err(_) => self.fail("a constant of another length"),
+        }
     }
 
     fn load(&mut self, to: Vector, from: Pointer, offset: i64) {
@@ -225,11 +313,26 @@ impl Emitter for Compiler<'_> {
         self.set(to, value);
     }
 
+    fn load_lanes(&mut self, to: Vector, from: Pointer, offset: i64, lanes: usize) {
+        let zero = self.builder.ins().iconst(I32, 0);
+        let mut value = self.builder.ins().splat(I32X4, zero);
+        for lane in 0..lanes {
+            let (base, offset) = self.at(from, offset + 4 * lane as i64);
+            let loaded = self.builder.ins().load(I32, flags(), base, offset);
+            value = self.builder.ins().insertlane(value, loaded, lane as u8);
+        }
+        self.set(to, value);
+    }
+
     fn broadcast(&mut self, to: Vector, from: Pointer, offset: i64) {
         let (base, offset) = self.at(from, offset);
         let lane = self.builder.ins().load(I32, flags(), base, offset);
         let value = self.builder.ins().splat(I32X4, lane);
         self.set(to, value);
+    }
+
+    fn broadcast_block(&mut self, to: Vector, from: Pointer, offset: i64) {
+        self.load(to, from, offset);
     }
 
     fn store(&mut self, to: Pointer, offset: i64, from: Vector) {
@@ -247,80 +350,118 @@ impl Emitter for Compiler<'_> {
         }
     }
 
+    fn store_narrow(&mut self, to: Pointer, offset: i64, from: Vector) {
+        let value = self.get(from);
+        let lowest = self.shuffled(value, value, [0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12]);
+        let lanes = self.cast(lowest, I32X4);
+        let lane = self.builder.ins().extractlane(lanes, 0);
+        let (base, offset) = self.at(to, offset);
+        self.builder.ins().store(flags(), lane, base, offset);
+    }
+
+    fn store_sign_bits(&mut self, to: Pointer, offset: i64, from: Vector) {
+        let value = self.get(from);
+        let bits = self.builder.ins().vhigh_bits(I16, value);
+        let (base, offset) = self.at(to, offset);
+        self.builder.ins().store(flags(), bits, base, offset);
+    }
+
     fn prefetch(&mut self, _: Pointer, _: i64) {}
 
-    fn and(&mut self, to: Vector, a: Vector, b: Vector) {
-        let (a, b) = (self.get(a), self.get(b));
-        let value = self.builder.ins().band(a, b);
+    fn unary(&mut self, word: Unary, to: Vector, a: Vector) {
+        let value = match word {
+            Unary::ToFloat => {
+                let a = self.lanes_of(a, I32X4);
+                self.builder.ins().fcvt_from_sint(F32X4, a)
+            }
+            Unary::ToInt => {
+                let a = self.lanes_of(a, F32X4);
+                self.rounded_to_int(a)
+            }
+            Unary::PopCount8 => {
+                let a = self.get(a);
+                self.builder.ins().popcnt(a)
+            }
+        };
         self.set(to, value);
     }
 
-    fn shift_right_16(&mut self, to: Vector, a: Vector, bits: u8) {
-        let a = self.lanes_of(a, I16X8);
-        let value = self.builder.ins().ushr_imm_u(a, i64::from(bits));
+    fn binary(&mut self, word: Binary, to: Vector, a: Vector, b: Vector) {
+        let all = [to, a, b];
+        match word {
+            Binary::And => self.lanewise(I8X16, all, |i, a, b| i.band(a, b)),
+            Binary::AndNot => self.lanewise(I8X16, all, |i, a, b| i.band_not(b, a)),
+            Binary::Or => self.lanewise(I8X16, all, |i, a, b| i.bor(a, b)),
+            Binary::Xor => self.lanewise(I8X16, all, |i, a, b| i.bxor(a, b)),
+            Binary::Add8 => self.lanewise(I8X16, all, |i, a, b| i.iadd(a, b)),
+            Binary::Sub8 => self.lanewise(I8X16, all, |i, a, b| i.isub(a, b)),
+            Binary::Average8 => self.lanewise(I8X16, all, |i, a, b| i.avg_round(a, b)),
+            Binary::Add16 => self.lanewise(I16X8, all, |i, a, b| i.iadd(a, b)),
+            Binary::Sub16 => self.lanewise(I16X8, all, |i, a, b| i.isub(a, b)),
+            Binary::Add32 => self.lanewise(I32X4, all, |i, a, b| i.iadd(a, b)),
+            Binary::Sub32 => self.lanewise(I32X4, all, |i, a, b| i.isub(a, b)),
+            Binary::Max32 => self.lanewise(I32X4, all, |i, a, b| i.smax(a, b)),
+            Binary::Shuffle8 => self.lanewise(I8X16, all, |i, a, b| i.swizzle(a, b)),
+            Binary::Pack16 => self.lanewise(I16X8, all, |i, a, b| i.unarrow(a, b)),
+            Binary::AddFloat => self.lanewise(F32X4, all, |i, a, b| i.fadd(a, b)),
+            Binary::SubFloat => self.lanewise(F32X4, all, |i, a, b| i.fsub(a, b)),
+            Binary::MulFloat => self.lanewise(F32X4, all, |i, a, b| i.fmul(a, b)),
+            Binary::DivFloat => self.lanewise(F32X4, all, |i, a, b| i.fdiv(a, b)),
+            Binary::InterleaveLow8 | Binary::InterleaveHigh8 => {
+                let first = if word == Binary::InterleaveLow8 { 0 } else { 8 };
+                let order = std::array::from_fn(|byte| first + (byte / 2 + byte % 2 * 16) as u8);
+                let (a, b) = (self.get(a), self.get(b));
+                let value = self.shuffled(a, b, order);
+                self.set(to, value);
+            }
+            Binary::MaxFloat => {
+                let (a, b) = (self.lanes_of(a, F32X4), self.lanes_of(b, F32X4));
+                let greater = self.builder.ins().fcmp(FloatCC::GreaterThan, a, b);
+                let [greater, a, b] = [greater, a, b].map(|value| self.cast(value, I8X16));
+                let value = self.builder.ins().bitselect(greater, a, b);
+                self.set(to, value);
+            }
+            Binary::MulPairs | Binary::AddPairs => self.fail(word),
+        }
+    }
+
+    fn shift(&mut self, word: Shift, to: Vector, a: Vector, bits: u8) {
+        let kind = if word == Shift::Right16 { I16X8 } else { I32X4 };
+        let a = self.lanes_of(a, kind);
+        let (ins, bits) = (self.builder.ins(), i64::from(bits));
+        let value = match word {
+            Shift::Right16 => ins.ushr_imm_u(a, bits),
+            Shift::Right32 => ins.sshr_imm_u(a, bits),
+            Shift::Left32 => ins.ishl_imm_u(a, bits),
+        };
         self.set(to, value);
     }
 
-    fn shift_right_32(&mut self, to: Vector, a: Vector, bits: u8) {
-        let a = self.lanes_of(a, I32X4);
-        let value = self.builder.ins().sshr_imm_u(a, i64::from(bits));
+    fn accumulate(&mut self, word: Accumulate, sum: Vector, a: Vector, b: Vector) {
+        match word {
+            Accumulate::Dot => self.dot(sum, a, b),
+            Accumulate::MulAddFloat => self.fused(sum, a, b, false),
+            Accumulate::MulSubFloat => self.fused(sum, a, b, true),
+        }
+    }
+
+    fn compare(&mut self, word: Compare, to: Vector, a: Vector, b: Vector) {
+        let condition = match word {
+            Compare::Less => FloatCC::LessThan,
+            Compare::LessOrEqual => FloatCC::LessThanOrEqual,
+        };
+        self.lanewise(F32X4, [to, a, b], |ins, a, b| ins.fcmp(condition, a, b));
+    }
+
+    fn ternary_logic(&mut self, table: u8, _: Vector, _: Vector, _: Vector) {
+        self.fail(format_args!("function {table:#x} of three bits"));
+    }
+
+    fn rotate_lanes(&mut self, to: Vector, a: Vector, by: usize) {
+        let value = self.get(a);
+        let order = std::array::from_fn(|byte| ((byte + 4 * by) % 16) as u8);
+        let value = self.shuffled(value, value, order);
         self.set(to, value);
-    }
-
-    fn add(&mut self, to: Vector, a: Vector, b: Vector) {
-        let (a, b) = (self.lanes_of(a, I32X4), self.lanes_of(b, I32X4));
-        let value = self.builder.ins().iadd(a, b);
-        self.set(to, value);
-    }
-
-    fn sub(&mut self, to: Vector, a: Vector, b: Vector) {
-        let (a, b) = (self.lanes_of(a, I32X4), self.lanes_of(b, I32X4));
-        let value = self.builder.ins().isub(a, b);
-        self.set(to, value);
-    }
-
-    fn dot(&mut self, sum: Vector, w: Vector, x: Vector) {
-        let (w, x) = (self.get(w), self.get(x));
-        let [low, high] = [false, true].map(|high| {
-            let products = self.products(x, w, high);
-            self.widened_pairs(products)
-        });
-        let dots = self.builder.ins().iadd_pairwise(low, high);
-        let old = self.lanes_of(sum, I32X4);
-        let value = self.builder.ins().iadd(dots, old);
-        self.set(sum, value);
-    }
-
-    fn dot_pairs(&mut self, _: Vector, _: Vector, _: Vector) {
-        self.error.get_or_insert_with(|| EmitError::new("portable: sums in 32 bits only"));
-    }
-
-    fn widen_pairs(&mut self, _: Vector, _: Vector, _: Vector) {
-        self.error.get_or_insert_with(|| EmitError::new("portable: sums in 32 bits only"));
-    }
-
-    fn to_float(&mut self, to: Vector, a: Vector) {
-        let a = self.lanes_of(a, I32X4);
-        let value = self.builder.ins().fcvt_from_sint(F32X4, a);
-        self.set(to, value);
-    }
-
-    fn mul_float(&mut self, to: Vector, a: Vector, b: Vector) {
-        let (a, b) = (self.lanes_of(a, F32X4), self.lanes_of(b, F32X4));
-        let value = self.builder.ins().fmul(a, b);
-        self.set(to, value);
-    }
-
-    fn div_float(&mut self, to: Vector, a: Vector, b: Vector) {
-        let (a, b) = (self.lanes_of(a, F32X4), self.lanes_of(b, F32X4));
-        let value = self.builder.ins().fdiv(a, b);
-        self.set(to, value);
-    }
-
-    fn fused_add(&mut self, sum: Vector, a: Vector, b: Vector) {
-        let [sum_before, a, b] = [sum, a, b].map(|vector| self.lanes_of(vector, F32X4));
-        let value = self.builder.ins().fma(a, b, sum_before);
-        self.set(sum, value);
     }
 
     fn label(&mut self, name: &str) {

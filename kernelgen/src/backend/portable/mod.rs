@@ -18,7 +18,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::Backend;
 use crate::code::{Code, EmitError};
-use crate::vocabulary::{Accumulation, Emitter};
+use crate::vocabulary::{Accumulation, Binary, Emitter, Word};
 use compiler::Compiler;
 
 /// See the module's introduction.
@@ -72,6 +72,14 @@ impl Backend for Portable {
         16
     }
 
+    fn says(&self, word: Word) -> bool {
+        match word {
+            Word::Unary(_) | Word::Accumulate(_) => true,
+            Word::Binary(word) => !matches!(word, Binary::MulPairs | Binary::AddPairs),
+            Word::TernaryLogic | Word::Tiles => false,
+        }
+    }
+
     fn compile(&self, caps: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError> {
         let isa = target(caps)?;
         let mut signature = Signature::new(CallConv::SystemV);
@@ -80,8 +88,8 @@ impl Backend for Portable {
         let mut context = FunctionBuilderContext::new();
         let mut compiler = Compiler::new(FunctionBuilder::new(&mut function, &mut context));
         say(&mut compiler);
-        let labels = compiler.finish(isa.frontend_config())?;
-        encode(function, &isa, &labels)
+        let (labels, scratch) = compiler.finish(isa.frontend_config())?;
+        encode(function, &isa, &labels, scratch)
     }
 }
 
@@ -108,7 +116,12 @@ fn target(caps: &HardwareCaps) -> Result<OwnedTargetIsa, EmitError> {
 }
 
 /// Compiles `function`; `labels[i]` names the instructions marked with source location i + 1.
-fn encode(function: Function, isa: &OwnedTargetIsa, labels: &[String]) -> Result<Code, EmitError> {
+fn encode(
+    function: Function,
+    isa: &OwnedTargetIsa,
+    labels: &[String],
+    scratch: usize,
+) -> Result<Code, EmitError> {
     let mut context = Context::for_function(function);
     let compiled =
         context.compile(&**isa, &mut ControlPlane::default()).map_err(|error| unsaid(error.inner))?;
@@ -125,7 +138,8 @@ fn encode(function: Function, isa: &OwnedTargetIsa, labels: &[String]) -> Result
             named.push((place.start as usize, label.clone()));
         }
     }
-    Ok(Code { bytes, labels: named })
+    // Cranelift does not say where its constants begin.
+    Ok(Code { instruction_bytes: bytes.len(), bytes, labels: named, scratch })
 }
 
 /// Where a processor has no fused multiply-add, Cranelift calls the correctly rounded one in software: ours.

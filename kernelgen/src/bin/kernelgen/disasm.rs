@@ -12,7 +12,7 @@ use crate::{Failure, print, print_json};
 pub struct Disasm {
     /// What is computed, as in 2560x6912-decode-tensor-a8
     key: KernelKey,
-    /// How, as in avx2-i2s.masked-2x1u15p2048; without it, the best guess
+    /// How, as in avx2-i2s.masked-2x1s2u15p2048; without it, the best guess
     #[arg(long)]
     config: Option<KernelConfig>,
     #[command(flatten)]
@@ -28,6 +28,8 @@ struct Listing {
     config: KernelConfig,
     bytes: usize,
     text: String,
+    /// What makes the form of the activations that the kernel reads, where it is not rows.
+    input: Option<String>,
 }
 
 impl Disasm {
@@ -36,9 +38,13 @@ impl Disasm {
         let config = self.config.or_else(|| candidates(&caps, &self.key).first().copied());
         let config = config.ok_or_else(|| Failure::Kernel("no candidate for this key".to_owned()))?;
         let code = emit(&self.key, &config, &caps).map_err(|error| Failure::Kernel(error.to_string()))?;
-        let (key, bytes, text) = (self.key, code.bytes.len(), listing(&code, caps.arch));
+        let (key, bytes, text) = (self.key, code.product.bytes.len(), listing(&code.product, caps.arch));
+        let input = code.input.map(|input| listing(&input, caps.arch));
         if self.json {
-            return print_json(&Listing { key, config, bytes, text });
+            return print_json(&Listing { key, config, bytes, text, input });
+        }
+        if let Some(input) = input {
+            print(&format!("; input for {config}\n{}", input.trim_end()));
         }
         print(&format!("; {key} by {config}, {bytes} bytes\n{}", text.trim_end()));
         Ok(())

@@ -24,7 +24,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 A kernel KEY says what is computed: rows x columns, decode (one token) or prefill (many), how many weights share a \
 scale, and the bits of an activation, as in 2560x6912-decode-tensor-a8. A configuration says how, as in \
-avx2-i2s.masked-2x1u15p2048: backend, family and variant, panels x tokens, unroll, prefetch distance.
+avx2-i2s.masked-2x1s2u15p2048: backend, family and variant, panels x tokens, streams, unroll, prefetch distance.
 
 Examples:
   kernelgen caps                                    what this processor is

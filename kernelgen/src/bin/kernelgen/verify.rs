@@ -15,7 +15,7 @@ use crate::{Failure, print, print_json, table};
 pub struct Verify {
     /// What to check, as in 2560x6912-decode-tensor-a8; without it, a standard set
     keys: Vec<KernelKey>,
-    /// Only this configuration, as in avx2-i2s.masked-2x1u15p2048; without it, all candidates
+    /// Only this configuration, as in avx2-i2s.masked-2x1s2u15p2048; without it, all candidates
     #[arg(long)]
     config: Option<KernelConfig>,
     /// Seed of the random inputs

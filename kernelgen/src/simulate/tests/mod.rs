@@ -118,7 +118,7 @@ enum Width {
 /// The instruction between loads of every register and stores of them.
 fn snippet(instruction: Instruction, width: Width) -> Vec<u8> {
     let at = |offset: usize| MemoryOperand::with_base_displ(Register::R10, offset as i64);
-    let arguments = MemoryOperand::with_base_displ(Register::RDI, Field::Scratch.offset().into());
+    let arguments = MemoryOperand::with_base_displ(Register::RDI, Field::Output.offset().into());
     let (load, store, first) = match width {
         Width::Ymm => (Code::VEX_Vmovdqu_ymm_ymmm256, Code::VEX_Vmovdqu_ymmm256_ymm, Register::YMM0),
         Width::Zmm => {
@@ -165,7 +165,7 @@ fn assemble(code: &[Instruction]) -> Vec<u8> {
 fn simulate(code: &[u8], state: &State) -> Result<State, Fault> {
     let mut machine = Machine::new();
     let mut arguments = vec![0; size_of::<Arguments>()];
-    arguments[Field::Scratch.offset() as usize..][..8].copy_from_slice(&STATE_ADDRESS.to_le_bytes());
+    arguments[Field::Output.offset() as usize..][..8].copy_from_slice(&STATE_ADDRESS.to_le_bytes());
     machine.map(ARGUMENTS_ADDRESS, arguments, Access::Read)?;
     machine.map(STATE_ADDRESS, state.0.to_vec(), Access::ReadWrite)?;
     machine.run(code, CODE_ADDRESS, &[ARGUMENTS_ADDRESS])?;

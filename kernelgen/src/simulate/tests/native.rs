@@ -48,7 +48,13 @@ impl Pair {
     fn new(form: Form) -> Option<Self> {
         let instruction = form.instruction()?;
         let code = snippet(instruction, Width::Ymm);
-        let native = ExecutableMemory::new(&code).unwrap();
+        let code_of = crate::Code {
+            bytes: code.clone(),
+            instruction_bytes: code.len(),
+            labels: Vec::new(),
+            scratch: 0,
+        };
+        let native = ExecutableMemory::new(&code_of).unwrap();
         let flags = [RflagsBits::OF, RflagsBits::CF, RflagsBits::ZF, RflagsBits::SF, RflagsBits::PF];
         let undefined = instruction.rflags_undefined();
         let undefined = (0..5).filter(|&i| undefined & flags[i] != 0).map(|i| FLAGS_OUT + i).collect();
@@ -58,23 +64,10 @@ impl Pair {
 
     fn run_native(&self, state: &State) -> State {
         let mut state = state.clone();
-        let nothing = std::ptr::null();
-        let mut arguments = Arguments {
-            weights: nothing,
-            scales: nothing.cast(),
-            activations: nothing.cast(),
-            token_words: nothing.cast(),
-            output: std::ptr::null_mut(),
-            scratch: state.0.as_mut_ptr(),
-            panels: 0,
-            tail: 0,
-            tokens: 0,
-            tokens_left: 0,
-            blocks_left: 0,
-        };
+        let mut arguments = Arguments { output: state.0.as_mut_ptr().cast(), ..Arguments::default() };
         // SAFETY: `native_forms` has checked that the processor has what `PRESENT` names. `difference` has let the
         // simulator run the same snippet on the same state, and it returned as the calling convention asks and touched
-        // nothing but the 2048 bytes behind `scratch`.
+        // nothing but the 2048 bytes behind `output`.
         unsafe { self.native.call(&mut arguments) };
         state
     }

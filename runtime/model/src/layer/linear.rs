@@ -85,14 +85,16 @@ impl Quantised {
         for linear in linears {
             let Linear::Ternary(linear) = linear else { continue };
             let granularity = linear.scales();
-            if self.find(granularity).is_some() {
-                continue;
+            let known = self.forms[..self.valid].iter().position(|form| form.suits(granularity));
+            let index = known.unwrap_or(self.valid);
+            if known.is_none() {
+                if self.forms.len() == self.valid {
+                    self.forms.push(Activations::new());
+                }
+                self.forms[index].quantize(&ops, x, n, linear.k(), granularity).map_err(non_finite)?;
+                self.valid += 1;
             }
-            if self.forms.len() == self.valid {
-                self.forms.push(Activations::new());
-            }
-            self.forms[self.valid].quantize(&ops, x, n, linear.k(), granularity).map_err(non_finite)?;
-            self.valid += 1;
+            linear.prepare(&mut self.forms[index]);
         }
         Ok(())
     }

@@ -1,0 +1,154 @@
+//! Plane lists: whole bytes of weights are multiplied, and the rows recovered afterwards.
+//!
+//! # Layout
+//! A step of a panel is one vector: byte j of lane l holds column 4 s + j of row l of every field. The fields of a byte
+//! belong to different *rows*, so all of them meet the same activation, and one broadcast of four activations serves
+//! every field of every lane. See [`packing`] for what a byte holds.
+//!
+//! # Algorithm
+//! ```text
+//! for each step:  w = load;  x = broadcast four activations
+//!     for each plane p:  sum[p] += dot(plane p of w, x)
+//! for each field i:  d[i] = (r.times * sum[r.plane] - sum[r.minus]) >> r.shift
+//! ```
+//! Exact modulo 2^32, over as many columns as the shift of the recovery allows.
+
+mod packing;
+mod steps;
+
+use craftsman_golden::TernaryMatrix;
+
+use super::Family;
+use super::panel::{self, PackPanel, Walk};
+use crate::activations::InputForm;
+use crate::backend::Backend;
+use crate::code::EmitError;
+use crate::config::{KernelConfig, Tile};
+use crate::key::{Batch, KernelKey};
+use crate::packed::{Layout, PackedMatrix};
+use crate::vocabulary::{Accumulation, Emitter, Word};
+use packing::{Packing, Plan};
+use steps::PlaneSteps;
+
+/// A packing and all that can be done with it.
+#[derive(Debug)]
+pub struct Planes(&'static Packing);
+
+/// Two bits a weight.
+pub static I2S: Planes = Planes(&packing::I2S);
+/// 1.6 bits a weight.
+pub static BASE3: Planes = Planes(&packing::BASE3);
+
+impl Family for Planes {
+    fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.0.summary
+    }
+
+    fn variants(&self) -> Vec<&'static str> {
+        self.0.plans.iter().map(|plan| plan.name).collect()
+    }
+
+    fn needs(&self, _: &str) -> &'static [Word] {
+        &[]
+    }
+
+    fn configs(&self, key: &KernelKey, backend: &dyn Backend) -> Vec<KernelConfig> {
+        if key.activation_bits != 8 {
+            return Vec::new();
+        }
+        let plans = self.0.plans.iter().filter(|plan| plan.suits(backend.accumulation()));
+        let tiles = |plan| tiles(key, backend, self.0, plan).into_iter().map(move |tile| (plan, tile));
+        let configs = plans.flat_map(tiles).map(|(plan, tile)| KernelConfig {
+            backend: backend.name(),
+            family: self.name(),
+            variant: plan.name,
+            tile,
+        });
+        configs.collect()
+    }
+
+    fn layout(&self, key: &KernelKey, config: &KernelConfig, lanes: usize) -> Result<Layout, EmitError> {
+        let plan = self.plan(config)?;
+        let geometry = steps::geometry(self.0, plan, lanes);
+        Ok(geometry.layout(self.name(), key, lanes, config.tile.interleave()))
+    }
+
+    fn input(&self, key: &KernelKey, _: &KernelConfig) -> InputForm {
+        InputForm::rows(key.k)
+    }
+
+    fn pack(&self, matrices: &[&TernaryMatrix], layout: &Layout) -> std::io::Result<PackedMatrix> {
+        // Every plan reads the same bytes.
+        let geometry = steps::geometry(self.0, &self.0.plans[0], layout.lanes);
+        let mut packed = panel::pack(matrices, *layout, &geometry, self)?;
+        packed.bytes_mut().iter_mut().for_each(|byte| *byte = (self.0.finish)(*byte));
+        Ok(packed)
+    }
+
+    fn emit(&self, key: &KernelKey, config: &KernelConfig, e: &mut dyn Emitter) -> Result<(), EmitError> {
+        let plan = self.plan(config)?;
+        let refuse = |what| Err(EmitError::new(format_args!("{}.{}: {what}", self.0.name, plan.name)));
+        if !plan.suits(e.accumulation()) {
+            return refuse("sums would overflow");
+        }
+        if e.accumulation() == Accumulation::Pairs && config.tile.unroll > plan.steps_in_16_bits() {
+            return refuse("unrolled beyond 16 bits");
+        }
+        let mut steps = PlaneSteps::new(self.0, plan, e);
+        Walk::kernel(self.0.name, key, config.tile, &mut steps, e);
+        Ok(())
+    }
+}
+
+impl Planes {
+    fn plan(&self, config: &KernelConfig) -> Result<&'static Plan, EmitError> {
+        let unknown = || EmitError::new(format_args!("{} has no variant {}", self.0.name, config.variant));
+        self.0.plan(config.variant).ok_or_else(unknown)
+    }
+}
+
+impl PackPanel for Planes {
+    fn pack_row(&self, row: &[i8], bytes: &mut [u8], stride: usize, lane: usize, field: usize) {
+        let places = [0, 1, 2].map(|code| (self.0.place)(code, field));
+        for (step, columns) in row.chunks(4).enumerate() {
+            for (byte, trit) in bytes[step * stride + 4 * lane..].iter_mut().zip(columns) {
+                *byte += places[(trit + 1) as usize];
+            }
+        }
+    }
+}
+
+/// Tiles worth trying: as many independent sums as the registers hold, in fewer and more streams, near and far ahead.
+fn tiles(key: &KernelKey, backend: &dyn Backend, packing: &Packing, plan: &Plan) -> Vec<Tile> {
+    let matrices = key.matrices();
+    let panels = key.m.div_ceil(packing.fields * backend.lanes()) * matrices;
+    let fits = |&(p, n): &(usize, usize)| {
+        let registers = steps::registers(plan, backend.accumulation(), p, n);
+        registers <= backend.registers() && p <= panels && p.is_multiple_of(matrices)
+    };
+    let extents: &[(usize, usize)] = match key.batch {
+        Batch::Decode => &[(4, 1), (3, 1), (2, 1), (1, 1)],
+        Batch::Small | Batch::Prefill => {
+            &[(1, 6), (1, 5), (1, 4), (1, 3), (2, 3), (2, 2), (1, 2), (2, 1), (1, 1)]
+        }
+    };
+    let unrolls: &[usize] = match backend.accumulation() {
+        Accumulation::Pairs => &[plan.steps_in_16_bits().min(32)],
+        Accumulation::Direct | Accumulation::DirectSmall => &[2, 4],
+    };
+    let ahead: &[usize] = if key.batch == Batch::Prefill { &[0] } else { &[2048, 4096, 0] };
+    let mut tiles = Vec::new();
+    for &(panels, tokens) in extents.iter().filter(|extent| fits(extent)) {
+        for streams in (1..=panels).rev() {
+            for (&unroll, &prefetch) in unrolls.iter().flat_map(|u| ahead.iter().map(move |p| (u, p))) {
+                tiles.push(Tile { panels, streams, tokens, unroll, prefetch });
+            }
+        }
+    }
+    tiles.retain(|tile| tile.fits(key));
+    tiles
+}

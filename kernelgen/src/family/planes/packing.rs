@@ -1,0 +1,210 @@
+//! Packings as data: the planes of a packed byte, and how the rows' dot products follow from theirs.
+
+use crate::vocabulary::Accumulation;
+
+/// How a plane's bytes are got from the packed ones.
+#[derive(Debug)]
+pub(super) enum View {
+    /// The bytes themselves.
+    Whole,
+    /// 16-bit lanes shifted right, then some bits of each byte.
+    Bits { shift: u8, mask: u8 },
+    /// The highest base-3 digit of a byte `ceil(256 n / 243)`: three times it, shifted right by eight.
+    Digit,
+}
+
+/// A byte-wise view of the packed bytes.
+#[derive(Debug)]
+pub(super) struct Plane {
+    /// Whether the bytes are first multiplied by three, modulo 256, for this plane and those after it.
+    pub(super) triple: bool,
+    pub(super) view: View,
+}
+
+/// How a field's dot product follows from the planes' sums: `(times * sum[plane] - sum[minus]) >> shift`.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    /// 1 or 3.
+    pub(super) times: u8,
+    pub(super) plane: usize,
+    pub(super) minus: Option<usize>,
+    pub(super) shift: u8,
+}
+
+/// A way to compute with a packing.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) name: &'static str,
+    pub(super) planes: &'static [Plane],
+    pub(super) fields: &'static [Recovery],
+    /// Largest byte of a plane, which bounds sums in 16 bits.
+    pub(super) largest: usize,
+    /// Largest factor of one activation before the shift of a recovery, which bounds sums in 32 bits.
+    pub(super) reach: usize,
+}
+
+/// A packed layout.
+#[derive(Debug)]
+pub(super) struct Packing {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) fields: usize,
+    /// The bits that each field's code (trit plus one) adds to a byte that is finished later.
+    pub(super) place: fn(code: u8, field: usize) -> u8,
+    /// Makes a byte whose fields have all been added what the planes read.
+    pub(super) finish: fn(u8) -> u8,
+    pub(super) plans: &'static [Plan],
+}
+
+const fn bits(shift: u8, mask: u8) -> Plane {
+    Plane { triple: false, view: View::Bits { shift, mask } }
+}
+
+const fn whole(triple: bool) -> Plane {
+    Plane { triple, view: View::Whole }
+}
+
+const fn digit(triple: bool) -> Plane {
+    Plane { triple, view: View::Digit }
+}
+
+const fn field(plane: usize, minus: Option<usize>, shift: u8) -> Recovery {
+    Recovery { times: 1, plane, minus, shift }
+}
+
+/// A base-3 digit as the difference of two planes.
+const fn trit(plane: usize) -> Recovery {
+    Recovery { times: 3, plane, minus: Some(plane + 1), shift: 8 }
+}
+
+/// Two bits a weight: codes of four rows at bits 0, 2, 4 and 6.
+///
+/// - `planes` (difference planes): the whole byte, then its low 6, 4 and 2 bits; neighbouring sums differ by exactly one
+///   field, times a power of four. No shift at all.
+/// - `masked` isolates each field, two of them by one shift. Values stay small, so sixteen-bit sums can hold them.
+pub(super) static I2S: Packing = Packing {
+    name: "i2s",
+    summary: "2 bits a weight, byte planes",
+    fields: 4,
+    place: |code, field| code << (2 * field),
+    finish: |byte| byte,
+    plans: &[
+        Plan {
+            name: "planes",
+            planes: &[whole(false), bits(0, 0x3F), bits(0, 0x0F), bits(0, 0x03)],
+            fields: &[field(3, None, 0), field(2, Some(3), 2), field(1, Some(2), 4), field(0, Some(1), 6)],
+            largest: 0b1010_1010,
+            reach: 2 << 6,
+        },
+        Plan {
+            name: "masked",
+            planes: &[bits(0, 0x03), bits(0, 0x0C), bits(4, 0x03), bits(4, 0x0C)],
+            fields: &[field(0, None, 0), field(1, None, 2), field(2, None, 0), field(3, None, 2)],
+            largest: 0b1000,
+            reach: 2 << 2,
+        },
+    ],
+};
+
+/// 1.6 bits a weight: codes of five rows as the base-3 number n, stored as `q = ceil(256 n / 243)`, as TQ1_0 of
+/// llama.cpp stores five columns. Tripling q modulo 256 drops its highest digit: `3 q = 256 digit + next q`.
+///
+/// - `planes`: dot products S(i) with q and its five triples; digit i's is `(3 S(i) - S(i + 1)) >> 8`.
+/// - `digits` isolates each digit; small values for sixteen-bit sums.
+pub(super) static BASE3: Packing = Packing {
+    name: "base3",
+    summary: "1.6 bits a weight, byte planes in base 3",
+    fields: 5,
+    place: |code, field| code * [81, 27, 9, 3, 1][field],
+    finish: |n| (u16::from(n) * 256).div_ceil(243) as u8,
+    plans: &[
+        Plan {
+            name: "planes",
+            planes: &[whole(false), whole(true), whole(true), whole(true), whole(true), whole(true)],
+            fields: &[trit(0), trit(1), trit(2), trit(3), trit(4)],
+            largest: 0xFF,
+            reach: 2 << 8,
+        },
+        Plan {
+            name: "digits",
+            planes: &[digit(false), digit(true), digit(true), digit(true), digit(true)],
+            fields: &[
+                field(0, None, 0),
+                field(1, None, 0),
+                field(2, None, 0),
+                field(3, None, 0),
+                field(4, None, 0),
+            ],
+            largest: 2,
+            reach: 2,
+        },
+    ],
+};
+
+impl Packing {
+    pub(super) fn plan(&self, name: &str) -> Option<&'static Plan> {
+        self.plans.iter().find(|plan| plan.name == name)
+    }
+}
+
+impl Plan {
+    /// Columns over which sums can be recovered: what is shifted must fit 31 bits. A multiple of four.
+    pub(super) fn most_columns(&self) -> usize {
+        ((1 << 31) - 1) / (self.reach * 128) / 4 * 4
+    }
+
+    /// Steps after which sixteen-bit sums must be widened: each step adds two products to a lane.
+    pub(super) fn steps_in_16_bits(&self) -> usize {
+        i16::MAX as usize / (2 * 128 * self.largest)
+    }
+
+    pub(super) fn suits(&self, accumulation: Accumulation) -> bool {
+        match accumulation {
+            Accumulation::Direct => true,
+            Accumulation::DirectSmall => self.largest < 128,
+            Accumulation::Pairs => self.steps_in_16_bits() > 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of every plane for one packed byte.
+    fn planes(plan: &Plan, byte: u8) -> Vec<u32> {
+        let mut q = byte;
+        let view = |plane: &Plane| {
+            if plane.triple {
+                q = q.wrapping_mul(3);
+            }
+            u32::from(match plane.view {
+                View::Whole => q,
+                View::Bits { shift, mask } => q >> shift & mask,
+                View::Digit => (u16::from(q) * 3 >> 8) as u8,
+            })
+        };
+        plan.planes.iter().map(view).collect()
+    }
+
+    #[test]
+    fn every_byte_of_every_packing_gives_its_codes_back() {
+        for packing in [&I2S, &BASE3] {
+            for combination in 0..3_usize.pow(packing.fields as u32) {
+                let code = |field: usize| (combination / 3_usize.pow(field as u32) % 3) as u8;
+                let byte =
+                    (0..packing.fields).fold(0, |byte, field| byte + (packing.place)(code(field), field));
+                for plan in packing.plans {
+                    let sums = planes(plan, (packing.finish)(byte));
+                    assert!(sums.iter().all(|&sum| sum as usize <= plan.largest), "{} {byte}", plan.name);
+                    for (field, rule) in plan.fields.iter().enumerate() {
+                        let minus = rule.minus.map_or(0, |minus| sums[minus]);
+                        let value = u32::from(rule.times) * sums[rule.plane] - minus;
+                        assert!(value as usize <= plan.reach, "{} {byte}", plan.name);
+                        assert_eq!(value >> rule.shift, u32::from(code(field)), "{} {byte}", plan.name);
+                    }
+                }
+            }
+        }
+    }
+}
