@@ -1,9 +1,11 @@
 //! Kernels for processors that are not here, run in the simulator: against golden, with every access checked.
 
+use std::collections::HashSet;
+
 use craftsman_golden::Granularity;
 use craftsman_isa::{HardwareCaps, recorded};
 use craftsman_kernelgen::{
-    Batch, KernelConfig, KernelKey, VERIFY_SEED, backend, candidates, verify_simulated,
+    Batch, Epilogue, KernelConfig, KernelKey, Tile, VERIFY_SEED, backend, candidates, verify_simulated,
 };
 
 const SCALES: [Granularity; 3] = [Granularity::Tensor, Granularity::Row, Granularity::Block(64)];
@@ -12,11 +14,22 @@ fn caps(name: &str) -> HardwareCaps {
     recorded::by_name(name).unwrap_or_else(|| panic!("no recorded machine {name}"))
 }
 
-/// All failures of every candidate that `caps` has for `key`, except the portable ones, which may call out.
+/// The candidates that `caps` has for `key`, one of those that differ in unrolling and prefetch only. The portable ones
+/// are left out: they may call out of the code.
+fn representatives(caps: &HardwareCaps, key: &KernelKey) -> Vec<KernelConfig> {
+    let mut seen = HashSet::new();
+    let mut configs = candidates(caps, key);
+    configs.retain(|config| {
+        let tile = Tile { unroll: 0, prefetch: 0, ..config.tile };
+        config.backend != "portable" && seen.insert(KernelConfig { tile, ..*config })
+    });
+    configs
+}
+
+/// All failures of the representative candidates that `caps` has for `key`.
 fn failures(caps: &HardwareCaps, key: &KernelKey) -> Vec<String> {
-    let configs = candidates(caps, key).into_iter().filter(|config| config.backend != "portable");
     let failure = |config: KernelConfig| verify_simulated(key, &config, caps, VERIFY_SEED).err();
-    configs.filter_map(failure).map(|error| error.to_string()).collect()
+    representatives(caps, key).into_iter().filter_map(failure).map(|error| error.to_string()).collect()
 }
 
 #[test]
@@ -24,11 +37,24 @@ fn every_backend_beyond_portable_is_simulated_at_every_edge() {
     let caps = caps("sapphire-rapids");
     let mut failed = Vec::new();
     for scales in SCALES {
-        for batch in [Batch::Decode, Batch::Prefill] {
-            for m in [1, 15, 16, 17, 63, 64, 65, 127, 128, 129, 257, 321] {
-                for k in [1, 4, 61, 64, 130] {
-                    failed.extend(failures(&caps, &KernelKey::new(m, k, batch, scales)));
-                }
+        for batch in Batch::ALL {
+            for (m, k) in [(1, 4), (16, 61), (63, 130), (65, 64), (129, 1), (257, 65), (321, 67)] {
+                failed.extend(failures(&caps, &KernelKey::new(m, k, batch, scales)));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn every_epilogue_is_simulated() {
+    let caps = caps("sapphire-rapids");
+    let mut failed = Vec::new();
+    for epilogue in [Epilogue::Add, Epilogue::Silu, Epilogue::Relu2] {
+        for (batch, scales) in Batch::ALL.into_iter().zip(SCALES) {
+            for (m, k) in [(17, 5), (161, 70)] {
+                let key = KernelKey { epilogue, ..KernelKey::new(m, k, batch, scales) };
+                failed.extend(failures(&caps, &key));
             }
         }
     }
@@ -66,7 +92,7 @@ fn every_recorded_processor_gets_its_tier() {
     ];
     assert_eq!(expected.len(), recorded::all().len(), "a recorded machine without an expectation");
     for (machine, backend) in expected {
-        for batch in [Batch::Decode, Batch::Prefill] {
+        for batch in Batch::ALL {
             let key = KernelKey::new(2560, 6912, batch, Granularity::Tensor);
             assert_eq!(candidates(&caps(machine), &key)[0].backend, backend, "{machine}");
         }

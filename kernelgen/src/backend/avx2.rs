@@ -33,6 +33,7 @@ pub(super) const ISA: VectorIsa = VectorIsa {
         (Binary::Xor, Op::VEX_Vpxor_ymm_ymm_ymmm256),
         (Binary::Add8, Op::VEX_Vpaddb_ymm_ymm_ymmm256),
         (Binary::Sub8, Op::VEX_Vpsubb_ymm_ymm_ymmm256),
+        (Binary::SubSaturate8, Op::VEX_Vpsubusb_ymm_ymm_ymmm256),
         (Binary::Average8, Op::VEX_Vpavgb_ymm_ymm_ymmm256),
         (Binary::Add16, Op::VEX_Vpaddw_ymm_ymm_ymmm256),
         (Binary::Sub16, Op::VEX_Vpsubw_ymm_ymm_ymmm256),

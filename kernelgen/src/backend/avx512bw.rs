@@ -36,6 +36,7 @@ pub(super) const ISA: VectorIsa = VectorIsa {
         (Binary::Xor, Op::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32),
         (Binary::Add8, Op::EVEX_Vpaddb_zmm_k1z_zmm_zmmm512),
         (Binary::Sub8, Op::EVEX_Vpsubb_zmm_k1z_zmm_zmmm512),
+        (Binary::SubSaturate8, Op::EVEX_Vpsubusb_zmm_k1z_zmm_zmmm512),
         (Binary::Average8, Op::EVEX_Vpavgb_zmm_k1z_zmm_zmmm512),
         (Binary::Add16, Op::EVEX_Vpaddw_zmm_k1z_zmm_zmmm512),
         (Binary::Sub16, Op::EVEX_Vpsubw_zmm_k1z_zmm_zmmm512),

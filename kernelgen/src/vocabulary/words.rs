@@ -26,6 +26,8 @@ pub enum Binary {
     Add8,
     /// `a - b` in bytes.
     Sub8,
+    /// `a - b` in unsigned bytes, at least 0.
+    SubSaturate8,
     /// `(a + b + 1) / 2` in unsigned bytes, without overflow.
     Average8,
     /// `a + b` in 16-bit lanes.

@@ -395,6 +395,7 @@ impl Emitter for Compiler<'_> {
             Binary::Xor => self.lanewise(I8X16, all, |i, a, b| i.bxor(a, b)),
             Binary::Add8 => self.lanewise(I8X16, all, |i, a, b| i.iadd(a, b)),
             Binary::Sub8 => self.lanewise(I8X16, all, |i, a, b| i.isub(a, b)),
+            Binary::SubSaturate8 => self.lanewise(I8X16, all, |i, a, b| i.usub_sat(a, b)),
             Binary::Average8 => self.lanewise(I8X16, all, |i, a, b| i.avg_round(a, b)),
             Binary::Add16 => self.lanewise(I16X8, all, |i, a, b| i.iadd(a, b)),
             Binary::Sub16 => self.lanewise(I16X8, all, |i, a, b| i.isub(a, b)),

@@ -181,10 +181,19 @@ mod tests {
             u32::from(match plane.view {
                 View::Whole => q,
                 View::Bits { shift, mask } => q >> shift & mask,
-                View::Digit => (u16::from(q) * 3 >> 8) as u8,
+                View::Digit => digit_by_averages(q),
             })
         };
         plan.planes.iter().map(view).collect()
+    }
+
+    /// As the steps say it, see there.
+    fn digit_by_averages(q: u8) -> u8 {
+        let average = |a: u8, b: u8| (u16::from(a) + u16::from(b)).div_ceil(2) as u8;
+        let p = q.saturating_sub(1);
+        let digit = average(p, average(p, 0)) >> 6;
+        assert_eq!(u16::from(digit), u16::from(q) * 3 >> 8, "{q}");
+        digit
     }
 
     #[test]

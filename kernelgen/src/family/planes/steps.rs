@@ -16,10 +16,12 @@ pub(super) fn registers(plan: &Plan, accumulation: Accumulation, panels: usize, 
         // Activations, weights, a plane, and a product that may not take the plane's place.
         tokens + 2 + usize::from(pairs && tokens > 1)
     } else {
-        let made = plan.planes.iter().filter(|plane| plane.triple || !matches!(plane.view, View::Whole));
-        2 + made.count() + usize::from(pairs)
+        let made =
+            |plane: &Plane| usize::from(plane.triple) + usize::from(!matches!(plane.view, View::Whole));
+        2 + plan.planes.iter().map(made).sum::<usize>() + usize::from(pairs)
     };
-    panels * tokens * plan.planes.len() + masks(plan).len() + working
+    let halves = plan.planes.iter().any(|plane| matches!(plane.view, View::Digit));
+    panels * tokens * plan.planes.len() + masks(plan).len() + working + usize::from(halves)
 }
 
 /// The numbers of a packing for vectors of `lanes` 32-bit lanes.
@@ -42,8 +44,8 @@ fn masks(plan: &Plan) -> Vec<u8> {
         let needed: &[u8] = match plane.view {
             View::Whole => &[],
             View::Bits { mask, .. } => &[mask],
-            // Zero for the average, and the two bits that the digit ends in.
-            View::Digit => &[0, 0x03],
+            // What is taken off, what is averaged with, and the two bits that the digit ends in.
+            View::Digit => &[1, 0, 0x03],
         };
         for &mask in needed {
             if !masks.contains(&mask) {
@@ -210,9 +212,13 @@ impl PlaneSteps {
                 w.e.binary(Binary::And, part, weights, self.mask(mask));
             }
             View::Digit => {
-                // (q + (q + 0) / 2) / 2 is three quarters of q, rounded up; its top two bits are 3 q / 256.
-                w.e.binary(Binary::Average8, part, weights, self.mask(0));
-                w.e.binary(Binary::Average8, part, part, weights);
+                // The average of p and its half is three quarters of p; averages round up, so with p = q - 1 its top
+                // two bits are floor(3 q / 256): a test tries every q.
+                let half = w.e.vector();
+                w.e.binary(Binary::SubSaturate8, part, weights, self.mask(1));
+                w.e.binary(Binary::Average8, half, part, self.mask(0));
+                w.e.binary(Binary::Average8, part, part, half);
+                w.e.release(half);
                 w.e.shift(Shift::Right16, part, part, 6);
                 w.e.binary(Binary::And, part, part, self.mask(0x03));
             }
