@@ -19,13 +19,14 @@ pub fn field(m: usize, k: usize, caps: &HardwareCaps) -> Field {
     let (work, floats) = ((m * k) as f64, float_tokens(1, k));
     let linear =
         KernelCompiler::new(caps.clone()).linear(&w).expect("the portable kernel exists for every shape");
-    let (config, bytes) = (linear.decode_kernel().config().to_string(), linear.size() as f64);
+    let (config, bytes) = (linear.kernel(1).config().to_string(), linear.size() as f64);
     let (ops, mut x, mut y, input) =
         (FloatOps::for_caps(caps), Activations::new(), vec![0.0; m], floats.clone());
     let contestant = Contestant::new("selected", work, bytes, move |calls| {
         timed(|| {
             for _ in 0..calls {
                 x.quantize(&ops, black_box(&input), 1, k, linear.scales()).expect("finite numbers");
+                linear.prepare(&mut x);
                 linear.run(&x, &mut OutputMatrix::new(black_box(&mut y), 1, m).whole());
             }
         })

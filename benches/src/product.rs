@@ -115,7 +115,8 @@ fn emitted(
     }
     let bytes = linears[0].size() as f64;
     let (q, a) = quantized_tokens(tokens, k);
-    let x = Activations::from_quantized(&q, &a, k, linears[0].scales());
+    let mut x = Activations::from_quantized(&q, &a, k, linears[0].scales());
+    linears[0].prepare(&mut x);
     let (mut y, mut first) = (vec![0.0; tokens * m], 0);
     Ok(Contestant::new(config.to_string(), product.work(), bytes, move |calls| {
         let granule = linears[0].panel_rows();
@@ -130,7 +131,7 @@ fn emitted(
 
 /// The kernel of `linear` that runs for so many tokens.
 pub fn kernel(linear: &TernaryLinear, tokens: usize) -> &Kernel {
-    if tokens == 1 { linear.decode_kernel() } else { linear.prefill_kernel() }
+    linear.kernel(tokens)
 }
 
 /// Golden's scalar code as the compiler vectorises it for the baseline of the architecture, one token after another.

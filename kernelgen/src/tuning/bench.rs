@@ -37,6 +37,7 @@ const UNKNOWN_CACHE: u64 = 64 << 20;
 pub(super) fn tokens(batch: Batch) -> usize {
     match batch {
         Batch::Decode => 1,
+        Batch::Small => 8,
         // Enough for any tile, and little enough to time often; a longer prompt costs the same a token.
         Batch::Prefill => 128,
     }
@@ -60,7 +61,7 @@ struct Arm {
 pub(super) struct Bench<'c> {
     compiler: &'c KernelCompiler,
     question: Question,
-    matrix: TernaryMatrix,
+    matrices: Vec<TernaryMatrix>,
     x: Activations,
     output: Vec<f32>,
     packed: HashMap<Layout, Weak<Copies>>,
@@ -76,17 +77,21 @@ impl<'c> Bench<'c> {
         let key = question.key;
         key.check().map_err(EmitError::new)?;
         let mut random = Random::new(0);
-        let matrix = random_weights(&key, key.m, &mut random)?;
+        let matrices: Result<_, _> =
+            (0..key.matrices()).map(|_| random_weights(&key, key.m, &mut random)).collect();
+        let matrices = matrices?;
         let n = tokens(key.batch);
-        let q: Vec<i8> = (0..n * key.k).map(|_| random.next() as i8).collect();
-        let x = Activations::from_quantized(&q, &vec![1.0; n], key.k, key.scales);
+        let q: Vec<i8> = (0..n * key.k).map(|_| random.next() as i8 >> (8 - key.activation_bits)).collect();
+        let x =
+            Activations::from_quantized(&q, &vec![1.0; n], key.k, key.scales).with_bits(key.activation_bits);
         let output = vec![0.0; n * key.m];
         let (packed, arms) = (HashMap::new(), HashMap::new());
-        Ok(Self { compiler, question, matrix, x, output, packed, arms, start })
+        Ok(Self { compiler, question, matrices, x, output, packed, arms, start })
     }
 
     fn arm(&mut self, config: &KernelConfig) -> Result<Arm, String> {
         let kernel = self.compiler.verified(&self.question.key, config).map_err(|error| error.to_string())?;
+        kernel.prepare(&mut self.x);
         let copies =
             self.copies(kernel.layout()).map_err(|error| format!("no memory for the weights: {error}"))?;
         Ok(Arm { kernel, copies, next: 0, calls: 1 })
@@ -98,7 +103,8 @@ impl<'c> Bench<'c> {
             return Ok(copies);
         }
         let family = family::by_name(layout.family).map_err(std::io::Error::other)?;
-        let mut copies = vec![family.pack(&self.matrix, layout.lanes)?];
+        let matrices: Vec<_> = self.matrices.iter().collect();
+        let mut copies = vec![family.pack(&matrices, layout)?];
         for _ in 1..self.count(copies[0].size()) {
             copies.push(copies[0].duplicate()?);
         }

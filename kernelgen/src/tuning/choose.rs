@@ -19,7 +19,8 @@ use super::answer::{Answer, Trial};
 fn weight(batch: Batch) -> f64 {
     match batch {
         Batch::Decode => 0.6,
-        Batch::Prefill => 0.4,
+        Batch::Small => 0.1,
+        Batch::Prefill => 0.3,
     }
 }
 

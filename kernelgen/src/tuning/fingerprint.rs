@@ -13,7 +13,7 @@ use crate::selector::candidates;
 /// any emitter that would make stored answers stale changes the name, and nobody has to remember to raise a number.
 pub(crate) fn fingerprint(caps: &HardwareCaps) -> String {
     let mut hash = Fnv::default();
-    for batch in [Batch::Decode, Batch::Prefill] {
+    for batch in Batch::ALL {
         // No multiple of any tile, so that tails are part of it; small, so that it takes no time.
         let key = KernelKey::new(333, 337, batch, Granularity::Row);
         let mut seen = Vec::new();
@@ -26,7 +26,8 @@ pub(crate) fn fingerprint(caps: &HardwareCaps) -> String {
             seen.push(kind);
             hash.write(config.to_string().as_bytes());
             if let Ok(code) = emit(&key, &config, caps) {
-                hash.write(&code.bytes);
+                hash.write(&code.product.bytes);
+                hash.write(code.input.as_ref().map_or(&[], |input| &input.bytes));
             }
         }
     }

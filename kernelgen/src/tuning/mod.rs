@@ -83,7 +83,7 @@ impl Tuning {
 }
 
 fn layout_of(answer: &Answer, config: &KernelConfig) -> Option<Layout> {
-    crate::kernel::layout(&answer.question.key, config).ok()
+    config.layout(&answer.question.key).ok()
 }
 
 /// Why a question got no answer.

@@ -15,7 +15,8 @@ const LADDERS: [Ladder; 4] = [
         // Beyond four streams hardware prefetchers lose track.
         values: &[1, 2, 3, 4, 6, 8],
         get: |tile| tile.panels,
-        set: |tile, panels| Tile { panels, ..tile },
+        // As many panels in a stream as before.
+        set: |tile, panels| Tile { panels, streams: panels.div_ceil(tile.interleave()), ..tile },
     },
     Ladder {
         // As many as registers hold sums, on any tier.
@@ -47,9 +48,9 @@ pub(super) fn neighbours(key: &KernelKey, config: &KernelConfig) -> Vec<KernelCo
     });
     let suits = |tile: &Tile| match key.batch {
         Batch::Decode => tile.tokens == 1,
-        Batch::Prefill => true,
+        Batch::Small | Batch::Prefill => true,
     };
-    tiles.filter(suits).map(|tile| KernelConfig { tile, ..*config }).collect()
+    tiles.filter(suits).filter(|tile| tile.fits(key)).map(|tile| KernelConfig { tile, ..*config }).collect()
 }
 
 #[cfg(test)]
@@ -59,7 +60,7 @@ mod tests {
     #[test]
     fn neighbours_differ_in_one_parameter_and_can_be_named() {
         let key = "2560x2560-prefill-tensor-a8".parse().unwrap();
-        let config: KernelConfig = "avx2-i2s.masked-2x3u15p2048".parse().unwrap();
+        let config: KernelConfig = "avx2-i2s.masked-2x3s2u15p2048".parse().unwrap();
         let around = neighbours(&key, &config);
         assert_eq!(around.len(), 8);
         for other in &around {
@@ -69,9 +70,9 @@ mod tests {
             assert_eq!(other.to_string().parse(), Ok(*other));
         }
         let key = "2560x2560-decode-tensor-a8".parse().unwrap();
-        let config: KernelConfig = "avx2-i2s.masked-1x1u7p0".parse().unwrap();
+        let config: KernelConfig = "avx2-i2s.masked-1x1s1u7p0".parse().unwrap();
         let names: Vec<_> = neighbours(&key, &config).iter().map(|config| config.tile).collect();
-        let tile = |panels, unroll, prefetch| Tile { panels, tokens: 1, unroll, prefetch };
+        let tile = |panels, unroll, prefetch| Tile { panels, streams: panels, tokens: 1, unroll, prefetch };
         assert_eq!(names, [tile(2, 7, 0), tile(1, 4, 0), tile(1, 8, 0), tile(1, 7, 256)]);
     }
 }

@@ -19,7 +19,7 @@ fn question() -> Question {
 }
 
 fn field() -> Vec<KernelConfig> {
-    ["avx2-i2s.masked-2x1u15p2048", "avx2-i2s.masked-1x1u15p2048", "portable-i2s.masked-2x1u2p0"]
+    ["avx2-i2s.masked-2x1s2u15p2048", "avx2-i2s.masked-1x1s1u15p2048", "portable-i2s.masked-2x1s2u2p0"]
         .map(config)
         .into()
 }
@@ -110,7 +110,7 @@ fn search(machine: &mut Machine<'_>, budget: Duration, before: Option<&Answer>) 
 #[test]
 fn the_bottom_of_a_bowl_is_found() {
     let answer = search(&mut Machine::new(&bowl), BUDGET, None);
-    assert_eq!(answer.choice, config("avx2-i2s.masked-4x1u8p4096"));
+    assert_eq!(answer.choice, config("avx2-i2s.masked-4x1s4u8p4096"));
     assert!(answer.finished);
     let expected = bowl(&answer.heuristic) / bowl(&answer.choice);
     assert!((answer.gain - expected).abs() < 1e-4, "{} {expected}", answer.gain);
@@ -121,7 +121,7 @@ fn noise_bursts_and_drift_do_not_lead_astray() {
     let mut machine = Machine { noise: 0.02, burst_every: 10, drift: 1e-3, ..Machine::new(&bowl) };
     let answer = search(&mut machine, BUDGET, None);
     assert!(answer.finished);
-    let lost = bowl(&answer.choice) / bowl(&config("avx2-i2s.masked-4x1u8p4096"));
+    let lost = bowl(&answer.choice) / bowl(&config("avx2-i2s.masked-4x1s4u8p4096"));
     assert!(lost < 1.05, "{} is {lost} times as slow as the best", answer.choice);
     let expected = bowl(&answer.heuristic) / bowl(&answer.choice);
     assert!((answer.gain / expected - 1.0).abs() < 0.03, "{} {expected}", answer.gain);
@@ -205,7 +205,7 @@ fn another_heuristic_choice_begins_anew() {
 
 #[test]
 fn a_heuristic_choice_that_cannot_be_had_is_an_error() {
-    let mut search = Search::new(question(), config("avx2-i2s.masked-1x1u32p0"), None);
+    let mut search = Search::new(question(), config("avx2-i2s.masked-1x1s1u32p0"), None);
     let said = search.run(&field(), &mut Machine::new(&bowl), BUDGET, &mut |_| ());
     assert_eq!(said, Err("cannot be said".to_owned()));
 }
@@ -235,7 +235,7 @@ fn answer(key: &str, ranking: &[(&str, f64)]) -> Answer {
 #[test]
 fn one_layout_serves_all_batches() {
     // The vectors of avx2 and avx512vnni differ in length, hence the layouts.
-    let (narrow, wide) = ("avx2-i2s.masked-2x1u15p2048", "avx512vnni-i2s.planes-4x1u2p2048");
+    let (narrow, wide) = ("avx2-i2s.masked-2x1s2u15p2048", "avx512vnni-i2s.planes-4x1s4u2p2048");
     let decode = answer("4096x4096-decode-tensor-a8", &[(wide, 1.0), (narrow, 0.9)]);
     let prefill = answer("4096x4096-prefill-tensor-a8", &[(wide, 1.0), (narrow, 2.0)]);
     let tuning = Tuning::new(vec![decode.clone(), prefill]);
@@ -253,7 +253,7 @@ fn one_layout_serves_all_batches() {
 #[test]
 fn the_nearest_number_of_threads_answers() {
     let at = |threads| {
-        let mut one = answer("4096x4096-decode-tensor-a8", &[("avx2-i2s.masked-2x1u15p2048", 1.0)]);
+        let mut one = answer("4096x4096-decode-tensor-a8", &[("avx2-i2s.masked-2x1s2u15p2048", 1.0)]);
         one.question.threads = threads;
         one
     };
@@ -269,14 +269,14 @@ fn the_nearest_number_of_threads_answers() {
 
 #[test]
 fn a_finished_answer_keeps_the_best_of_each_layout() {
-    let names: Vec<String> = (1..=16).map(|unroll| format!("avx2-i2s.masked-1x1u{unroll}p0")).collect();
+    let names: Vec<String> = (1..=16).map(|unroll| format!("avx2-i2s.masked-1x1s1u{unroll}p0")).collect();
     let mut ranking: Vec<_> =
         names.iter().zip(1..).map(|(name, at)| (name.as_str(), f64::from(at))).collect();
-    ranking.push(("avx512vnni-i2s.planes-4x1u2p2048", 99.0));
+    ranking.push(("avx512vnni-i2s.planes-4x1s4u2p2048", 99.0));
     let mut answer = answer("4096x4096-decode-tensor-a8", &ranking);
     choose::condense(&mut answer, 3, &layout_of);
     let kept: Vec<_> = answer.ranking.iter().map(|trial| trial.config.to_string()).collect();
-    assert_eq!(kept, [&names[0], &names[1], &names[2], "avx512vnni-i2s.planes-4x1u2p2048"]);
+    assert_eq!(kept, [&names[0], &names[1], &names[2], "avx512vnni-i2s.planes-4x1s4u2p2048"]);
     assert!(answer.ranking.iter().all(|trial| trial.ratio.all.is_empty()));
 }
 
@@ -288,7 +288,7 @@ mod files {
     }
 
     fn example() -> Vec<Answer> {
-        let ranking = [("avx2-i2s.masked-2x1u15p2048", 1.0), ("avx2-i2s.masked-1x1u15p2048", 0.8)];
+        let ranking = [("avx2-i2s.masked-2x1s2u15p2048", 1.0), ("avx2-i2s.masked-1x1s1u15p2048", 0.8)];
         vec![answer("4096x4096-decode-tensor-a8", &ranking), answer("64x96-prefill-row-a8", &ranking)]
     }
 
@@ -337,7 +337,11 @@ mod files {
         file.merge(&example()).unwrap();
         let good = std::fs::read_to_string(&path).unwrap();
         let cases = [
-            ("avx2-i2s.masked-1x1u15p2048", "sse9-i2s.masked-1x1u15p2048", "entry 0 (64x96-prefill-row-a8)"),
+            (
+                "avx2-i2s.masked-1x1s1u15p2048",
+                "sse9-i2s.masked-1x1s1u15p2048",
+                "entry 0 (64x96-prefill-row-a8)",
+            ),
             ("4096x4096-decode-tensor-a8", "4096x0-decode-tensor-a8", "entry 1 (4096x0-decode-tensor-a8)"),
             ("\"threads\": 2", "\"threads\": 0", "entry 0"),
             ("\"threads\": 2", "\"threads\": -1", "entry 0"),
@@ -376,7 +380,7 @@ mod files {
                     let file = TuningFile::at(path, &caps());
                     for m in 1..=5 {
                         let key = format!("{}x{m}-decode-tensor-a8", 100 * thread);
-                        file.merge(&[answer(&key, &[("avx2-i2s.masked-1x1u15p2048", 1.0)])]).unwrap();
+                        file.merge(&[answer(&key, &[("avx2-i2s.masked-1x1s1u15p2048", 1.0)])]).unwrap();
                     }
                 });
             }
@@ -420,7 +424,7 @@ fn a_compiler_takes_what_tuning_found() {
     let names = [heuristic, other, nonsense].map(|config| config.to_string());
     let found = answer("40x64-decode-tensor-a8", &[(&names[0], 1.0), (&names[1], 0.9), (&names[2], 0.8)]);
     let tuning = std::sync::Arc::new(Tuning::new(vec![found]));
-    let choice = |compiler: KernelCompiler| *compiler.linear(&weights).unwrap().decode_kernel().config();
+    let choice = |compiler: KernelCompiler| *compiler.linear(&weights).unwrap().kernel(1).config();
     let compiler = || KernelCompiler::new(caps.clone()).with_tuning(std::sync::Arc::clone(&tuning));
     assert_eq!(choice(KernelCompiler::new(caps.clone())), heuristic);
     assert_eq!(choice(compiler().with_residence(Residence::Cache)), heuristic, "nothing is known about that");
