@@ -14,6 +14,8 @@ mod stretch;
 pub use measure::{Thoroughness, measure, read_rate};
 pub use peak::PeakProbe;
 pub use samples::Samples;
+
+pub(crate) use samples::five_digits;
 pub use stretch::Stretch;
 
 pub(crate) use gang::together;

@@ -33,16 +33,23 @@ impl Samples {
         Some(Self { median, low, high, min, max, count: samples.len(), all: samples })
     }
 
-    /// The same without the single samples, for files.
+    /// The same without the single samples and with five digits, for files that people read.
     #[must_use]
     pub fn summary(self) -> Self {
-        Self { all: Vec::new(), ..self }
+        let [median, low, high, min, max] =
+            [self.median, self.low, self.high, self.min, self.max].map(five_digits);
+        Self { median, low, high, min, max, count: self.count, all: Vec::new() }
     }
 
     /// Width of the middle half relative to the median: 0.02 says that half of the samples lie within two per cent.
     pub fn spread(&self) -> f64 {
         if self.median == 0.0 { 0.0 } else { (self.high - self.low) / self.median }
     }
+}
+
+/// `value` with five significant digits, which is more than any measurement has.
+pub(crate) fn five_digits(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap_or(value)
 }
 
 /// The value below which `share` of `sorted` (not empty) lies, interpolated between neighbours.
@@ -63,6 +70,13 @@ mod tests {
         assert_eq!(Samples::new(vec![4.0, 1.0]).unwrap().median, 2.5);
         assert_eq!(Samples::new(vec![7.0]).unwrap().spread(), 0.0);
         assert!(Samples::new(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_summary_is_short() {
+        let summary = Samples::new(vec![1.0 / 3.0, 2e9 / 3.0]).unwrap().summary();
+        assert_eq!((summary.min, summary.max, summary.count), (0.33333, 6.6667e8, 2));
+        assert!(summary.all.is_empty());
     }
 
     #[test]

@@ -35,16 +35,16 @@ pub(crate) trait Entry: DeserializeOwned + Serialize {
     fn check(&self) -> Result<(), String>;
 }
 
-/// A file: the head, and entries that are looked at one by one, so that an error can name the entry.
+/// A file: the head, and entries, which a reader looks at one by one, so that an error can name the entry.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct Document<T> {
     format: String,
     version: u32,
     /// What made the code that was measured.
     emitter: String,
     machine: Machine,
-    entries: Vec<Value>,
+    entries: Vec<T>,
 }
 
 /// Just enough of a file to say what it is, whatever else later versions put there.
@@ -98,7 +98,7 @@ pub(crate) fn read<T: Entry>(
     if head.version != expected.kind.version {
         return Ok(Err(Misfit::Version(head.version)));
     }
-    let document: Document = serde_json::from_str(&text).map_err(wrong)?;
+    let document: Document<Value> = serde_json::from_str(&text).map_err(wrong)?;
     if let Some(difference) = expected.machine.difference(&document.machine) {
         return Ok(Err(Misfit::Machine(difference)));
     }
@@ -150,19 +150,18 @@ pub(crate) fn update<T: Entry, R>(
         Vec::new()
     });
     let result = change(&mut entries);
-    let entries: Result<_, _> = entries.iter().map(serde_json::to_value).collect();
     let document = Document {
         format: expected.kind.name.to_owned(),
         version: expected.kind.version,
         emitter: expected.emitter.to_owned(),
         machine: expected.machine.clone(),
-        entries: entries.map_err(|error| StoreError::content(path, "new content", error))?,
+        entries,
     };
     write(path, &document)?;
     Ok(result)
 }
 
-fn write(path: &Path, document: &Document) -> Result<(), StoreError> {
+fn write(path: &Path, document: &impl Serialize) -> Result<(), StoreError> {
     write_aside(
         path,
         |error| StoreError::io("write", path)(error),

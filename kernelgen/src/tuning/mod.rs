@@ -28,7 +28,7 @@ use crate::compiler::KernelCompiler;
 use crate::config::KernelConfig;
 use crate::key::{Batch, KernelKey};
 use crate::packed::Layout;
-use crate::roofline::Roofline;
+use crate::roofline::{Roofline, five_digits};
 use crate::selector::candidates;
 use crate::store::{Store, StoreError};
 use bench::Bench;
@@ -117,7 +117,8 @@ impl<'t> Tuner<'t> {
     }
 
     /// Searches until the answer is stable or `budget` is over, going on from what the file knows. The state of the
-    /// search is stored every few seconds, and its answer at the end.
+    /// search is stored every few seconds, and its answer at the end. The ranking of an answer that was found now is
+    /// whole; the file keeps the best of it.
     ///
     /// # Errors
     /// When no kernel can be had for the question, or the file cannot be used.
@@ -151,10 +152,11 @@ impl<'t> Tuner<'t> {
         stored?;
         let mut answer = search.answer();
         answer.share = self.share(&answer, &bench);
+        let mut kept = answer.clone();
         if answer.finished {
-            choose::condense(&mut answer, KEPT, &layout_of);
+            choose::condense(&mut kept, KEPT, &layout_of);
         }
-        self.file.merge(std::slice::from_ref(&answer))?;
+        self.file.merge(&[kept])?;
         Ok(answer)
     }
 
@@ -165,7 +167,7 @@ impl<'t> Tuner<'t> {
         let products = key.m as u64 * key.k as u64 * bench::tokens(key.batch) as u64;
         let bound = self.roofline.as_ref()?.bound(level, threads, bytes, products)?;
         let seconds = answer.heuristic_seconds / answer.gain;
-        (seconds > 0.0).then(|| bound.as_secs_f64() / seconds)
+        (seconds > 0.0).then(|| five_digits(bound.as_secs_f64() / seconds))
     }
 }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 use super::answer::{Answer, Question, Trial};
 use super::space::neighbours;
 use crate::config::KernelConfig;
-use crate::roofline::Samples;
+use crate::roofline::{Samples, five_digits};
 
 /// What a search asks the world. Time comes from here only, so that the search can be tested without any.
 pub trait Stopwatch {
@@ -228,11 +228,12 @@ impl Search {
         Answer {
             question: self.question,
             choice: best.map_or(self.heuristic, |best| best.config),
-            gain: best.map_or(1.0, |best| 1.0 / best.ratio.median),
+            gain: best.map_or(1.0, |best| five_digits(1.0 / best.ratio.median)),
             share: None,
             finished: self.finished,
             heuristic: self.heuristic,
-            heuristic_seconds: Samples::new(self.reference.clone()).map_or(0.0, |samples| samples.median),
+            heuristic_seconds: Samples::new(self.reference.clone())
+                .map_or(0.0, |samples| five_digits(samples.median)),
             ranking,
         }
     }

@@ -6,6 +6,7 @@ mod list;
 mod machine;
 mod progress;
 mod roofline;
+mod tune;
 mod verify;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ Examples:
   kernelgen verify --simulate --machine zen4        the same for a processor that is not here
   kernelgen disasm 2560x6912-decode-tensor-a8       listing of the kernel that would be selected
   kernelgen roofline                                what this machine can do at most
+  kernelgen tune                                    find and keep the fastest kernels of this machine
 
 CRAFTSMAN_MAX_ISA=portable|avx2|avxvnni|avx512|avx512vnni|amx sets a ceiling on what is used of this processor.
 Exit codes: 0 all is well; 1 a kernel is wrong or cannot be had; 2 the command line is; 3 a file cannot be used.";
@@ -49,6 +51,8 @@ enum Command {
     Disasm(disasm::Disasm),
     /// Measure what this machine can do at most: reading, level by level, and multiplying bytes
     Roofline(roofline::Command),
+    /// Find the fastest kernels of this machine by running them, and keep the answers
+    Tune(tune::Tune),
 }
 
 /// Why a command ends with an error.
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Command::Verify(verify) => verify.run(),
         Command::Disasm(disasm) => disasm.run(),
         Command::Roofline(roofline) => roofline.run(),
+        Command::Tune(tune) => tune.run(),
     };
     let (message, code) = match done {
         Ok(()) => return ExitCode::SUCCESS,
