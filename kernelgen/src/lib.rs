@@ -13,6 +13,7 @@ mod config;
 mod epilogue;
 pub mod family;
 pub mod float;
+pub mod fuzz;
 mod host;
 mod kernel;
 mod key;

@@ -57,6 +57,7 @@ pub(super) fn token_row(token: usize, k: usize, random: &mut Random) -> Vec<i8> 
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, and the same everywhere.
+#[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -69,6 +70,11 @@ impl Random {
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
+    }
+
+    /// Less than `limit`, which is not 0.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
     }
 
     /// In (0, 1].

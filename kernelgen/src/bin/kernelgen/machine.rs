@@ -25,6 +25,11 @@ impl Machine {
         })
     }
 
+    /// How to say it on a command line: nothing for this processor.
+    pub fn argument(&self) -> String {
+        self.machine.as_ref().map_or(String::new(), |name| format!(" --machine {name}"))
+    }
+
     /// Whether it is another processor than this one.
     pub fn is_recorded(&self) -> bool {
         self.machine.is_some()
