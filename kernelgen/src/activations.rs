@@ -43,6 +43,10 @@ impl InputForm {
     }
 }
 
+/// Words exist for a multiple of so many tokens, so that code that takes many tokens at a time need not stop between
+/// them.
+pub(crate) const TOKEN_GRANULE: usize = 32;
+
 /// The int8 activations of `n` tokens, each with its scale and the sums of its blocks.
 ///
 /// Quantised once and shared by all matrices that read the same input and have scales of the same block length. Reusing
@@ -54,7 +58,7 @@ pub struct Activations {
     block: usize,
     /// `[tokens][k rounded up to 4]`, zeros beyond k.
     q: Vec<i8>,
-    /// `[tokens][1 + blocks]`: the bits of the scale, then the blocks' sums.
+    /// `[tokens][1 + blocks]`: the bits of the scale, then the blocks' sums; tokens beyond n are zeros.
     words: Vec<u32>,
     /// Bits of a value.
     bits: u8,
@@ -126,7 +130,7 @@ impl Activations {
         self.q.clear();
         self.q.resize(n * self.padded_k(), 0);
         self.words.clear();
-        self.words.resize(n * self.words_per_token(), 0);
+        self.words.resize(n.next_multiple_of(TOKEN_GRANULE) * self.words_per_token(), 0);
         self.spent.extend(self.forms.drain(..).map(|(_, bytes)| bytes));
     }
 

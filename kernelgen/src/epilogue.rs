@@ -34,7 +34,7 @@ fn silu(e: &mut dyn Emitter, x: Vector) {
     splat(e, one, 1.0);
     e.binary(Binary::AddFloat, power, power, one);
     e.binary(Binary::DivFloat, x, x, power);
-    [power, one].into_iter().for_each(|vector| e.release(vector));
+    release(e, [power, one]);
 }
 
 /// [`golden::float::exp`](craftsman_golden::float::exp) of `x`, which it replaces; `constant` is used up.
@@ -56,9 +56,9 @@ fn exp(e: &mut dyn Emitter, x: Vector, constant: Vector) {
     polynomial(e, p, r, n);
     e.shift(Shift::Left32, shifted, shifted, 23);
     e.binary(Binary::Add32, p, p, shifted);
-    [n, r].into_iter().for_each(|vector| e.release(vector));
+    release(e, [n, r]);
     range(e, x, p, constant, shifted);
-    [shifted, p].into_iter().for_each(|vector| e.release(vector));
+    release(e, [shifted, p]);
 }
 
 /// `p` = the Taylor polynomial at `r`; `term` is used up.
@@ -91,6 +91,12 @@ fn range(e: &mut dyn Emitter, x: Vector, p: Vector, constant: Vector, mask: Vect
     e.compare(Compare::Less, mask, x, constant);
     e.binary(Binary::AndNot, x, mask, p);
     e.release(above);
+}
+
+fn release(e: &mut dyn Emitter, vectors: [Vector; 2]) {
+    for vector in vectors {
+        e.release(vector);
+    }
 }
 
 fn splat(e: &mut dyn Emitter, to: Vector, value: f32) {

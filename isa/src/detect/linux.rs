@@ -5,6 +5,8 @@ use crate::{Cache, Caches};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+#[cfg(target_arch = "x86_64")]
+use std::sync::OnceLock;
 
 const CPU_FOLDER: &str = "/sys/devices/system/cpu";
 
@@ -20,9 +22,17 @@ pub fn report() -> SystemReport {
     }
 }
 
-/// Asks the kernel to let this process use tile data, and says whether it does.
+/// Whether the kernel lets this process use tile data. It is asked once; its answer holds for every thread of the
+/// process, those to come included. (It refuses while some thread has an alternate signal stack without room for tiles,
+/// so it is best asked early.)
 #[cfg(target_arch = "x86_64")]
 pub fn grant_tile_data() -> bool {
+    static GRANTED: OnceLock<bool> = OnceLock::new();
+    *GRANTED.get_or_init(request_tile_data)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn request_tile_data() -> bool {
     /// `ARCH_REQ_XCOMP_PERM` of Linux's asm/prctl.h.
     const REQUEST_PERMISSION: libc::c_int = 0x1023;
     /// `XFEATURE_XTILEDATA`, the state component that is off until asked for.

@@ -62,4 +62,5 @@ pub(super) const ISA: VectorIsa = VectorIsa {
         (Accumulate::MulSubFloat, Op::VEX_Vfnmadd231ps_ymm_ymm_ymmm256),
     ],
     ternary_logic: None,
+    tiles: None,
 };

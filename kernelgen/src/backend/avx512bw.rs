@@ -65,4 +65,5 @@ pub(super) const ISA: VectorIsa = VectorIsa {
         (Accumulate::MulSubFloat, Op::EVEX_Vfnmadd231ps_zmm_k1z_zmm_zmmm512b32_er),
     ],
     ternary_logic: Some(Op::EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8),
+    tiles: None,
 };

@@ -1,5 +1,6 @@
 //! How each ISA tier says the vector vocabulary: one file and one row of [`ALL`] a backend.
 
+mod amx;
 mod avx2;
 mod avx512bitalg;
 mod avx512bw;
@@ -15,6 +16,7 @@ use crate::vocabulary::{Accumulation, Emitter, Word};
 
 /// Every backend, the most capable first: the order in which the selector tries them.
 pub static ALL: &[&dyn Backend] = &[
+    &amx::AMX,
     &avx512bitalg::AVX512_BITALG,
     &avx512vnni::AVX512_VNNI,
     &avxvnni::AVX_VNNI,

@@ -29,6 +29,8 @@ pub struct Arguments {
     /// Counts down inside the kernel.
     pub tokens_left: usize,
     /// Counts down inside the kernel.
+    pub tokens_here: usize,
+    /// Counts down inside the kernel.
     pub blocks_left: usize,
 }
 
@@ -57,6 +59,8 @@ pub enum Field {
     Tokens,
     /// [`Arguments::tokens_left`]
     TokensLeft,
+    /// [`Arguments::tokens_here`]
+    TokensHere,
     /// [`Arguments::blocks_left`]
     BlocksLeft,
 }
@@ -76,6 +80,7 @@ impl Field {
             Field::Tail => std::mem::offset_of!(Arguments, tail),
             Field::Tokens => std::mem::offset_of!(Arguments, tokens),
             Field::TokensLeft => std::mem::offset_of!(Arguments, tokens_left),
+            Field::TokensHere => std::mem::offset_of!(Arguments, tokens_here),
             Field::BlocksLeft => std::mem::offset_of!(Arguments, blocks_left),
         };
         offset as i32

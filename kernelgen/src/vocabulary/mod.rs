@@ -9,9 +9,11 @@
 //! The vocabulary follows what vectors can do. A vector has [`Emitter::lanes`] lanes of 32 bits, each four bytes wide.
 
 mod arguments;
+pub(crate) mod tiles;
 mod words;
 
 pub use arguments::{Arguments, Field};
+pub use tiles::{TileEmitter, TileRegister, TileShape};
 pub use words::{Accumulate, Binary, Compare, Shift, Unary, Word};
 
 /// A vector register (or variable) of the emitter that handed it out.
@@ -63,6 +65,8 @@ pub trait Emitter {
 
     /// `while field >= step { ... }`; see [`end_while`](Self::end_while). `name` labels it in listings.
     fn begin_while(&mut self, field: Field, step: usize, name: &str);
+    /// `while field > 0 { here = min(field, most); ... }`, ended by [`end_while`](Self::end_while), which takes as many off.
+    fn begin_portions(&mut self, field: Field, here: Field, most: usize, name: &str);
     /// Ends the innermost `while`: `field -= step`, and round again.
     fn end_while(&mut self);
     /// Begins an innermost loop of `count` (at least one) rounds; may not be nested. Inside of it there are no words
@@ -112,6 +116,11 @@ pub trait Emitter {
     /// `to = 0`
     fn zero(&mut self, to: Vector) {
         self.splat(to, 0);
+    }
+
+    /// The words for tiles, where this backend has them.
+    fn tiles(&mut self) -> Option<&mut dyn TileEmitter> {
+        None
     }
 
     /// Names what follows in listings.

@@ -10,11 +10,11 @@ use super::encode::{Place, Program};
 use super::isa::{VectorIsa, Width, find};
 use crate::code::{Code, EmitError};
 use crate::vocabulary::{
-    Accumulate, Accumulation, Binary, Compare, Emitter, Field, Pointer, Shift, Unary, Vector,
+    Accumulate, Accumulation, Binary, Compare, Emitter, Field, Pointer, Shift, TileEmitter, Unary, Vector,
 };
 
 /// Caller-saved registers that may hold pointers.
-const POINTERS: [Register; 7] =
+pub(super) const POINTERS: [Register; 7] =
     [Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9, Register::R10, Register::R11];
 /// The register of [`Emitter::begin_repeat`] and of constants on their way into vectors.
 const COUNTER: Register = Register::RAX;
@@ -25,6 +25,8 @@ const ARGUMENTS: Register = Register::RDI;
 struct While {
     field: Field,
     step: usize,
+    /// Whether the last round may take less than a step.
+    portions: bool,
     head: Place,
     /// The branch that leaves the loop, to be pointed at its end.
     exit: Place,
@@ -33,13 +35,15 @@ struct While {
 /// Assembles one kernel.
 #[derive(Debug)]
 pub(super) struct Assembler<'a> {
-    isa: &'a VectorIsa,
+    pub(super) isa: &'a VectorIsa,
     program: Program,
     scratch: usize,
     free: Vec<u32>,
     pointers: u32,
     whiles: Vec<While>,
     repeat: Option<Place>,
+    /// Whether tiles are configured, which takes the last pointer register and asks for a release.
+    tiles_configured: bool,
     error: Option<EmitError>,
 }
 
@@ -55,6 +59,7 @@ impl<'a> Assembler<'a> {
             pointers: 0,
             whiles: Vec::new(),
             repeat: None,
+            tiles_configured: false,
             error: None,
         }
     }
@@ -62,6 +67,9 @@ impl<'a> Assembler<'a> {
     /// Returns from the kernel and encodes it.
     pub(super) fn finish(mut self) -> Result<Code, EmitError> {
         self.label("return");
+        if let Some(tiles) = self.isa.tiles.filter(|_| self.tiles_configured) {
+            self.program.push(Instruction::with(tiles.release));
+        }
         // Upper halves are cleared so that the caller's SSE code does not pay for them.
         self.program.push(Instruction::with(Op::VEX_Vzeroupper));
         self.program.push(Instruction::with(Op::Retnq));
@@ -71,11 +79,11 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    fn fail(&mut self, what: &str) {
+    pub(super) fn fail(&mut self, what: &str) {
         self.error.get_or_insert_with(|| EmitError::new(what));
     }
 
-    fn push(&mut self, instruction: Result<Instruction, IcedError>) {
+    pub(super) fn push(&mut self, instruction: Result<Instruction, IcedError>) {
         match instruction {
             Ok(instruction) => self.program.push(instruction),
             Err(error) => self.fail(&error.to_string()),
@@ -92,7 +100,7 @@ impl<'a> Assembler<'a> {
         self.isa.width.register(self.isa.width.registers() - 1)
     }
 
-    fn memory(&mut self, pointer: Pointer, offset: i64) -> MemoryOperand {
+    pub(super) fn memory(&mut self, pointer: Pointer, offset: i64) -> MemoryOperand {
         if i32::try_from(offset).is_err() {
             self.fail("an offset beyond 2 GiB");
         }
@@ -127,12 +135,38 @@ impl<'a> Assembler<'a> {
 
     /// Loads `bytes` from behind the code.
     fn load_constant(&mut self, op: Op, to: Register, bytes: &[u8]) {
-        let constant = self.program.constant(bytes);
         let memory = MemoryOperand::with_base_displ(Register::RIP, 0);
-        match Instruction::with2(op, to, memory) {
+        self.push_with_constant(Instruction::with2(op, to, memory), bytes);
+    }
+
+    /// An instruction whose memory operand, relative to `rip`, is `bytes` behind the code.
+    pub(super) fn push_with_constant(&mut self, instruction: Result<Instruction, IcedError>, bytes: &[u8]) {
+        let constant = self.program.constant(bytes);
+        match instruction {
             Ok(instruction) => self.program.push_with_constant(instruction, constant),
             Err(error) => self.fail(&error.to_string()),
         }
+    }
+
+    /// `rax` = a constant; not inside a repeat, which counts there.
+    pub(super) fn constant_in_counter(&mut self, value: usize) -> Register {
+        if self.repeat.is_some() {
+            self.fail("a constant inside a repeat");
+        }
+        match u32::try_from(value) {
+            Ok(value) => self.push(Instruction::with2(Op::Mov_r32_imm32, Register::EAX, value)),
+            Err(_) => self.fail("a constant beyond 2^32"),
+        }
+        COUNTER
+    }
+
+    /// Takes the last pointer register out of those that [`Emitter::pointer`] hands out, for tiles, which need a
+    /// release from now on.
+    pub(super) fn keep_last_pointer(&mut self) {
+        if self.tiles_configured || self.pointers as usize == POINTERS.len() {
+            self.fail("no register left for tiles, or tiles configured twice");
+        }
+        self.tiles_configured = true;
     }
 
     /// Narrow stores of the low `lanes` (below four) lanes of xmm register `from`, which is used up.
@@ -221,7 +255,7 @@ impl Emitter for Assembler<'_> {
 
     fn pointer(&mut self, field: Field) -> Pointer {
         let pointer = Pointer(self.pointers.min(POINTERS.len() as u32 - 1));
-        if self.pointers as usize == POINTERS.len() {
+        if self.pointers as usize == POINTERS.len() - usize::from(self.tiles_configured) {
             self.fail("out of pointer registers");
         }
         self.pointers += 1;
@@ -262,15 +296,26 @@ impl Emitter for Assembler<'_> {
         self.field_imm(Op::Cmp_rm64_imm32, field, step);
         let exit = self.program.here();
         self.program.branch(Op::Jb_rel32_64, exit);
-        self.whiles.push(While { field, step, head, exit });
+        self.whiles.push(While { field, step, portions: false, head, exit });
+    }
+
+    fn begin_portions(&mut self, field: Field, here: Field, most: usize, name: &str) {
+        self.begin_while(field, 1, name);
+        self.constant_in_counter(most);
+        self.push(Instruction::with2(Op::Cmp_r64_rm64, COUNTER, Self::field(field)));
+        self.push(Instruction::with2(Op::Cmova_r64_rm64, COUNTER, Self::field(field)));
+        self.push(Instruction::with2(Op::Mov_rm64_r64, Self::field(here), COUNTER));
+        if let Some(innermost) = self.whiles.last_mut() {
+            (innermost.step, innermost.portions) = (most, true);
+        }
     }
 
     fn end_while(&mut self) {
-        let Some(While { field, step, head, exit }) = self.whiles.pop() else {
+        let Some(While { field, step, portions, head, exit }) = self.whiles.pop() else {
             return self.fail("end_while without begin_while");
         };
         self.field_imm(Op::Sub_rm64_imm32, field, step);
-        self.program.branch(Op::Jmp_rel32_64, head);
+        self.program.branch(if portions { Op::Ja_rel32_64 } else { Op::Jmp_rel32_64 }, head);
         self.program.land(exit);
     }
 
@@ -464,6 +509,10 @@ impl Emitter for Assembler<'_> {
                 self.push(Instruction::with4(op, to, a, a, by as u32));
             }
         }
+    }
+
+    fn tiles(&mut self) -> Option<&mut dyn TileEmitter> {
+        if self.isa.tiles.is_some() { Some(self) } else { None }
     }
 
     fn label(&mut self, name: &str) {

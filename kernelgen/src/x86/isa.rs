@@ -2,6 +2,7 @@
 
 use iced_x86::{Code, Register};
 
+use super::tiles::TileIsa;
 use crate::vocabulary::{Accumulate, Accumulation, Binary, Shift, Unary, Word};
 
 /// Width of a tier's vectors.
@@ -69,6 +70,8 @@ pub struct VectorIsa {
     pub accumulate: &'static [(Accumulate, Code)],
     /// Any function of three bits.
     pub ternary_logic: Option<Code>,
+    /// Tiles.
+    pub tiles: Option<TileIsa>,
 }
 
 /// The instruction that a list of a row has for `word`.
@@ -92,7 +95,7 @@ impl VectorIsa {
             Word::Binary(word) => find(self.binary, word).is_some(),
             Word::Accumulate(word) => find(self.accumulate, word).is_some(),
             Word::TernaryLogic => self.ternary_logic.is_some(),
-            Word::Tiles => false,
+            Word::Tiles => self.tiles.is_some(),
         }
     }
 }

@@ -4,7 +4,9 @@ mod assembler;
 mod backend;
 mod encode;
 mod isa;
+mod tiles;
 
 use assembler::Assembler;
 pub use backend::X86Backend;
 pub use isa::{VectorIsa, Width};
+pub use tiles::TileIsa;

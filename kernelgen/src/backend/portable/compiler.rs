@@ -251,13 +251,27 @@ impl Emitter for Compiler<'_> {
         self.whiles.push(While { field, step, head, exit });
     }
 
+    fn begin_portions(&mut self, field: Field, here: Field, most: usize, name: &str) {
+        self.begin_while(field, 1, name);
+        let left = self.load_field(field);
+        let most_value = self.builder.ins().iconst(I64, most as i64);
+        let portion = self.builder.ins().umin(left, most_value);
+        self.store_field(here, portion);
+        if let Some(innermost) = self.whiles.last_mut() {
+            innermost.step = most;
+        }
+    }
+
     fn end_while(&mut self) {
         let Some(While { field, step, head, exit }) = self.whiles.pop() else {
             self.error = Some(EmitError::new("portable: end_while without begin_while"));
             return;
         };
         let left = self.load_field(field);
-        let rest = self.builder.ins().iadd_imm_s(left, -(step as i64));
+        // The last of portions may be smaller than a step; elsewhere a whole step is left.
+        let step = self.builder.ins().iconst(I64, step as i64);
+        let enough = self.builder.ins().umax(left, step);
+        let rest = self.builder.ins().isub(enough, step);
         self.store_field(field, rest);
         self.builder.ins().jump(head, &[]);
         self.builder.seal_block(head);

@@ -6,7 +6,7 @@ use super::walk::Walk;
 use super::{At, Extent, Steps};
 use crate::epilogue;
 use crate::key::Epilogue;
-use crate::vocabulary::{Accumulate, Binary, Unary, Vector};
+use crate::vocabulary::{Accumulate, Binary, Field, Unary, Vector};
 
 /// Where the dot products of a group come from when all columns have been walked.
 enum Source<'s> {
@@ -19,11 +19,11 @@ enum Source<'s> {
 }
 
 impl Walk<'_> {
-    /// Every group of every token.
+    /// Every group of every token that is said.
     fn groups(&self, extent: Extent) -> impl Iterator<Item = At> + use<> {
         let fields = self.geometry.fields;
         (0..extent.panels).flat_map(move |panel| {
-            (0..extent.tokens).flat_map(move |token| (0..fields).map(move |field| At { panel, token, field }))
+            (0..extent.said).flat_map(move |token| (0..fields).map(move |field| At { panel, token, field }))
         })
     }
 
@@ -33,13 +33,49 @@ impl Walk<'_> {
         self.slot_offset(steps + group)
     }
 
+    /// Moves work space and words on by the tokens that are said.
+    fn next_tokens(&mut self, extent: Extent, times: i64) {
+        let tokens = times * extent.said as i64;
+        self.e.advance(self.scratch, tokens * self.slot_offset(self.geometry.fields));
+        self.e.advance(self.words, tokens * self.word_stride());
+    }
+
+    /// Says something for the tokens that are said, and repeats it for all of the extent.
+    fn for_all_tokens(&mut self, extent: Extent, say: impl FnOnce(&mut Self)) {
+        let rounds = extent.tokens / extent.said;
+        if rounds == 1 {
+            return say(self);
+        }
+        self.e.begin_repeat(rounds, "token by token");
+        say(self);
+        self.next_tokens(extent, 1);
+        self.e.end_repeat();
+        self.next_tokens(extent, -(rounds as i64));
+    }
+
+    /// As [`for_all_tokens`](Self::for_all_tokens), but only for tokens that are there, whose output may be written:
+    /// words and output are then those of the next portion.
+    fn for_tokens_here(&mut self, extent: Extent, say: impl FnOnce(&mut Self)) {
+        if extent.said == extent.tokens {
+            return say(self);
+        }
+        self.e.begin_while(Field::TokensHere, extent.said, "token by token");
+        say(self);
+        self.next_tokens(extent, 1);
+        self.e.advance(self.output, (4 * extent.said * self.key.m) as i64);
+        self.e.end_while();
+        self.e.reload(self.scratch, Field::Scratch);
+    }
+
     pub(super) fn clear_totals(&mut self, steps: &dyn Steps, extent: Extent) {
         let zero = self.e.vector();
         self.e.zero(zero);
-        for at in self.groups(extent) {
-            let place = self.total_offset(steps.slots(extent), extent, at);
-            self.e.store(self.scratch, place, zero);
-        }
+        self.for_all_tokens(extent, |walk| {
+            for at in walk.groups(extent) {
+                let place = walk.total_offset(steps.slots(extent), extent, at);
+                walk.e.store(walk.scratch, place, zero);
+            }
+        });
         self.e.release(zero);
     }
 
@@ -47,13 +83,15 @@ impl Walk<'_> {
     pub(super) fn add_chunk(&mut self, steps: &mut dyn Steps, extent: Extent) {
         self.e.label("add the chunk");
         let (d, total) = (self.e.vector(), self.e.vector());
-        for at in self.groups(extent) {
-            steps.recover(self, extent, at, d, total);
-            let place = self.total_offset(steps.slots(extent), extent, at);
-            self.e.load(total, self.scratch, place);
-            self.e.binary(Binary::Add32, total, total, d);
-            self.e.store(self.scratch, place, total);
-        }
+        self.for_all_tokens(extent, |walk| {
+            for at in walk.groups(extent) {
+                steps.recover(walk, extent, at, d, total);
+                let place = walk.total_offset(steps.slots(extent), extent, at);
+                walk.e.load(total, walk.scratch, place);
+                walk.e.binary(Binary::Add32, total, total, d);
+                walk.e.store(walk.scratch, place, total);
+            }
+        });
         self.release([d, total]);
     }
 
@@ -61,20 +99,22 @@ impl Walk<'_> {
     pub(super) fn add_block(&mut self, steps: &mut dyn Steps, extent: Extent) {
         self.e.label("block scale");
         let [d, other, bias, total] = [(); 4].map(|()| self.e.vector());
-        for at in self.groups(extent) {
-            if at.field == 0 && self.geometry.biased {
-                let words = at.token as i64 * self.word_stride() + 4;
-                self.e.broadcast(bias, self.words, words);
+        self.for_all_tokens(extent, |walk| {
+            for at in walk.groups(extent) {
+                if at.field == 0 && walk.geometry.biased {
+                    let words = at.token as i64 * walk.word_stride() + 4;
+                    walk.e.broadcast(bias, walk.words, words);
+                }
+                steps.recover(walk, extent, at, d, other);
+                walk.take_off(d, bias);
+                walk.e.unary(Unary::ToFloat, d, d);
+                walk.e.load(other, walk.scales, walk.scale_offset(at));
+                let place = walk.total_offset(steps.slots(extent), extent, at);
+                walk.e.load(total, walk.scratch, place);
+                walk.e.accumulate(Accumulate::MulAddFloat, total, d, other);
+                walk.e.store(walk.scratch, place, total);
             }
-            steps.recover(self, extent, at, d, other);
-            self.take_off(d, bias);
-            self.e.unary(Unary::ToFloat, d, d);
-            self.e.load(other, self.scales, self.scale_offset(at));
-            let place = self.total_offset(steps.slots(extent), extent, at);
-            self.e.load(total, self.scratch, place);
-            self.e.accumulate(Accumulate::MulAddFloat, total, d, other);
-            self.e.store(self.scratch, place, total);
-        }
+        });
         self.release([d, other, bias, total]);
         self.e.advance(self.scales, self.block_scale_bytes());
         self.e.advance(self.words, 4);
@@ -103,6 +143,10 @@ impl Walk<'_> {
     /// y = (d * s) / a, the epilogue, and the store.
     fn finish(&mut self, mut source: Source<'_>, slots: usize, extent: Extent) {
         self.e.label("scale and store");
+        self.for_tokens_here(extent, |walk| walk.finish_tokens(&mut source, slots, extent));
+    }
+
+    fn finish_tokens(&mut self, source: &mut Source<'_>, slots: usize, extent: Extent) {
         let matrices = self.key.matrices();
         let [y, spare, bias, a] = [(); 4].map(|()| self.e.vector());
         for at in self.groups(extent).filter(|at| at.panel % matrices == 0) {
@@ -111,11 +155,11 @@ impl Walk<'_> {
                 self.e.broadcast(a, self.words, words);
                 self.e.broadcast(bias, self.words, words + 4);
             }
-            self.value(&mut source, slots, extent, at, [y, spare, bias, a]);
+            self.value(source, slots, extent, at, [y, spare, bias, a]);
             if matrices == 2 {
                 let up = self.e.vector();
                 let pair = At { panel: at.panel + 1, ..at };
-                self.value(&mut source, slots, extent, pair, [up, spare, bias, a]);
+                self.value(source, slots, extent, pair, [up, spare, bias, a]);
                 epilogue::gate(self.e, self.key.epilogue, y, up);
                 self.e.release(up);
             }

@@ -104,8 +104,10 @@ impl Geometry {
 pub(crate) struct Extent {
     /// Panels of the family, interleaved ones counted one by one; gate and up counted separately.
     pub(crate) panels: usize,
-    /// Tokens.
+    /// Tokens whose sums are computed together.
     pub(crate) tokens: usize,
+    /// Tokens for which what follows the sums is said; a loop repeats it for the others.
+    pub(crate) said: usize,
     /// Output rows that exist.
     pub(crate) rows: usize,
 }
@@ -126,6 +128,11 @@ pub(crate) trait Steps {
     fn input(&self, key: &KernelKey) -> InputForm;
     /// Vectors of the work space that [`accumulate`](Self::accumulate) needs, from offset 0.
     fn slots(&self, extent: Extent) -> usize;
+    /// Whether what follows the sums is said for one token and repeated. Then any number of tokens up to the tile's may
+    /// be there, and the sums of neighbouring tokens must lie as far apart as their totals: a vector a field.
+    fn repeats_tokens(&self) -> bool {
+        false
+    }
     /// Says what has to be said once, before all loops.
     fn begin(&mut self, walk: &mut Walk<'_>);
     /// Adds up the steps of `columns` columns, and leaves the sums in the work space. Moves the weights past the

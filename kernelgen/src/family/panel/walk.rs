@@ -96,20 +96,34 @@ impl<'e> Walk<'e> {
 
     fn tokens(&mut self, steps: &mut dyn Steps, panels: usize, rows: usize) {
         self.e.reload(self.output, Field::Output);
-        if self.key.batch == Batch::Decode {
-            return self.body(steps, Extent { panels, tokens: 1, rows });
+        if self.key.batch == Batch::Decode && !steps.repeats_tokens() {
+            return self.body(steps, Extent { panels, tokens: 1, said: 1, rows });
         }
         self.e.reload(self.activations, Field::Activations);
         self.e.reload(self.words, Field::TokenWords);
         self.e.copy_field(Field::TokensLeft, Field::Tokens);
+        if steps.repeats_tokens() {
+            return self.portions(steps, panels, rows);
+        }
         for tokens in shrinking(self.tile.tokens) {
             self.e.begin_while(Field::TokensLeft, tokens, &format!("{tokens} tokens"));
-            self.body(steps, Extent { panels, tokens, rows });
+            self.body(steps, Extent { panels, tokens, said: tokens, rows });
             self.e.advance(self.activations, self.input.token_offset(tokens) as i64);
             self.e.advance(self.words, tokens as i64 * self.word_stride());
             self.e.advance(self.output, (4 * tokens * self.key.m) as i64);
             self.e.end_while();
         }
+    }
+
+    /// As many tokens at a time as the tile says, in the end perhaps fewer. [`finish`](Self::finish) moves on by those
+    /// that are there.
+    fn portions(&mut self, steps: &mut dyn Steps, panels: usize, rows: usize) {
+        let tokens = self.tile.tokens;
+        let name = format!("up to {tokens} tokens");
+        self.e.begin_portions(Field::TokensLeft, Field::TokensHere, tokens, &name);
+        self.body(steps, Extent { panels, tokens, said: 1, rows });
+        self.e.advance(self.activations, self.input.token_offset(tokens) as i64);
+        self.e.end_while();
     }
 
     /// All of k for one extent of the output; leaves every pointer as it found it.
