@@ -12,9 +12,14 @@
 //! for each field i:  d[i] = (r.times * sum[r.plane] - sum[r.minus]) >> r.shift
 //! ```
 //! Exact modulo 2^32, over as many columns as the shift of the recovery allows.
+//!
+//! Where there are tiles, the variants `tile` and `split` compute the same sums of the same bytes, sixteen tokens at a
+//! time: see [`tile`].
 
 mod packing;
 mod steps;
+mod tile;
+mod tile_input;
 
 use craftsman_golden::TernaryMatrix;
 
@@ -29,6 +34,7 @@ use crate::packed::{Layout, PackedMatrix};
 use crate::vocabulary::{Accumulation, Emitter, Word};
 use packing::{Packing, Plan};
 use steps::PlaneSteps;
+use tile::TileSteps;
 
 /// A packing and all that can be done with it.
 #[derive(Debug)]
@@ -49,11 +55,12 @@ impl Family for Planes {
     }
 
     fn variants(&self) -> Vec<&'static str> {
-        self.0.plans.iter().map(|plan| plan.name).collect()
+        let tiles = tile::VARIANTS.iter().map(|variant| variant.name);
+        self.0.plans.iter().map(|plan| plan.name).chain(tiles).collect()
     }
 
-    fn needs(&self, _: &str) -> &'static [Word] {
-        &[]
+    fn needs(&self, variant: &str) -> &'static [Word] {
+        if tile::Variant::by_name(variant).is_some() { &[Word::Tiles] } else { &[] }
     }
 
     fn configs(&self, key: &KernelKey, backend: &dyn Backend) -> Vec<KernelConfig> {
@@ -61,28 +68,29 @@ impl Family for Planes {
             return Vec::new();
         }
         let plans = self.0.plans.iter().filter(|plan| plan.suits(backend.accumulation()));
-        let tiles = |plan| tiles(key, backend, self.0, plan).into_iter().map(move |tile| (plan, tile));
-        let configs = plans.flat_map(tiles).map(|(plan, tile)| KernelConfig {
-            backend: backend.name(),
-            family: self.name(),
-            variant: plan.name,
-            tile,
-        });
-        configs.collect()
+        let tiles = |plan: &'static Plan| {
+            tiles(key, backend, self.0, plan).into_iter().map(move |tile| (plan.name, tile))
+        };
+        let with_tiles = backend.says(Word::Tiles).then(|| tile::tiles(key, self.0.fields * backend.lanes()));
+        let configs = with_tiles.into_iter().flatten().chain(plans.flat_map(tiles));
+        let (backend, family) = (backend.name(), self.name());
+        configs.map(|(variant, tile)| KernelConfig { backend, family, variant, tile }).collect()
     }
 
     fn layout(&self, key: &KernelKey, config: &KernelConfig, lanes: usize) -> Result<Layout, EmitError> {
-        let plan = self.plan(config)?;
-        let geometry = steps::geometry(self.0, plan, lanes);
+        // Every variant reads the same bytes.
+        let geometry = steps::geometry(self.0, &self.0.plans[0], lanes);
         Ok(geometry.layout(self.name(), key, lanes, config.tile.interleave()))
     }
 
-    fn input(&self, key: &KernelKey, _: &KernelConfig) -> InputForm {
-        InputForm::rows(key.k)
+    fn input(&self, key: &KernelKey, config: &KernelConfig) -> InputForm {
+        match tile::Variant::by_name(config.variant) {
+            Some(_) => tile_input::form(key, config.tile.tokens),
+            None => InputForm::rows(key.k),
+        }
     }
 
     fn pack(&self, matrices: &[&TernaryMatrix], layout: &Layout) -> std::io::Result<PackedMatrix> {
-        // Every plan reads the same bytes.
         let geometry = steps::geometry(self.0, &self.0.plans[0], layout.lanes);
         let mut packed = panel::pack(matrices, *layout, &geometry, self)?;
         packed.bytes_mut().iter_mut().for_each(|byte| *byte = (self.0.finish)(*byte));
@@ -90,6 +98,11 @@ impl Family for Planes {
     }
 
     fn emit(&self, key: &KernelKey, config: &KernelConfig, e: &mut dyn Emitter) -> Result<(), EmitError> {
+        if let Some(variant) = tile::Variant::by_name(config.variant) {
+            let mut steps = TileSteps::new(self.0, variant, config.tile, e)?;
+            Walk::kernel(self.0.name, key, config.tile, &mut steps, e);
+            return Ok(());
+        }
         let plan = self.plan(config)?;
         let refuse = |what| Err(EmitError::new(format_args!("{}.{}: {what}", self.0.name, plan.name)));
         if !plan.suits(e.accumulation()) {
@@ -101,6 +114,15 @@ impl Family for Planes {
         let mut steps = PlaneSteps::new(self.0, plan, e);
         Walk::kernel(self.0.name, key, config.tile, &mut steps, e);
         Ok(())
+    }
+
+    fn emit_input(
+        &self,
+        key: &KernelKey,
+        config: &KernelConfig,
+        e: &mut dyn Emitter,
+    ) -> Result<(), EmitError> {
+        tile_input::emit(key, config.tile.tokens, e)
     }
 }
 

@@ -192,7 +192,7 @@ mod tests {
         let average = |a: u8, b: u8| (u16::from(a) + u16::from(b)).div_ceil(2) as u8;
         let p = q.saturating_sub(1);
         let digit = average(p, average(p, 0)) >> 6;
-        assert_eq!(u16::from(digit), u16::from(q) * 3 >> 8, "{q}");
+        assert_eq!(u16::from(digit), (u16::from(q) * 3) >> 8, "{q}");
         digit
     }
 

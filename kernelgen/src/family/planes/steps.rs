@@ -85,7 +85,9 @@ impl PlaneSteps {
     /// `steps` steps in a row, few enough for sixteen-bit sums where those are used.
     fn chunk(&self, w: &mut Walk<'_>, extent: Extent, steps: usize, sums: &[Vector]) {
         if self.pairs {
-            sums.iter().for_each(|&sum| w.e.zero(sum));
+            for &sum in sums {
+                w.e.zero(sum);
+            }
         }
         for step in 0..steps {
             self.step(w, extent, step, sums);
@@ -201,7 +203,14 @@ impl PlaneSteps {
 
     /// The bytes of a plane: `weights` themselves, or made in `part`. Planes are asked for in order, since shifts are
     /// done in place; `shifted` remembers by how much.
-    fn view(&self, w: &mut Walk<'_>, view: &View, weights: Vector, part: Vector, shifted: &mut u8) -> Vector {
+    pub(super) fn view(
+        &self,
+        w: &mut Walk<'_>,
+        view: &View,
+        weights: Vector,
+        part: Vector,
+        shifted: &mut u8,
+    ) -> Vector {
         match *view {
             View::Whole => return weights,
             View::Bits { shift, mask } => {
@@ -260,7 +269,9 @@ impl Steps for PlaneSteps {
 
     fn accumulate(&mut self, walk: &mut Walk<'_>, extent: Extent, columns: usize) {
         let sums: Vec<_> = (0..self.slots(extent)).map(|_| walk.e.vector()).collect();
-        sums.iter().for_each(|&sum| walk.e.zero(sum));
+        for &sum in &sums {
+            walk.e.zero(sum);
+        }
         let store = |walk: &mut Walk<'_>| {
             for (slot, &sum) in sums.iter().enumerate() {
                 walk.e.store(walk.scratch, walk.slot_offset(slot), sum);
@@ -278,18 +289,30 @@ impl Steps for PlaneSteps {
     }
 
     fn recover(&mut self, walk: &mut Walk<'_>, extent: Extent, at: At, d: Vector, spare: Vector) {
-        let Recovery { times, plane, minus, shift } = self.plan.fields[at.field];
-        walk.e.load(d, walk.scratch, walk.slot_offset(self.slot(extent, at.panel, at.token, plane)));
-        if times == 3 {
-            walk.e.binary(Binary::Add32, spare, d, d);
-            walk.e.binary(Binary::Add32, d, d, spare);
-        }
-        if let Some(minus) = minus {
-            walk.e.load(spare, walk.scratch, walk.slot_offset(self.slot(extent, at.panel, at.token, minus)));
-            walk.e.binary(Binary::Sub32, d, d, spare);
-        }
-        if shift > 0 {
-            walk.e.shift(Shift::Right32, d, d, shift);
-        }
+        recover(walk, &self.plan.fields[at.field], [d, spare], |plane| {
+            self.slot(extent, at.panel, at.token, plane)
+        });
+    }
+}
+
+/// `d` = a field's dot products, from the planes' sums in their slots; `spare` is used up.
+pub(super) fn recover(
+    walk: &mut Walk<'_>,
+    rule: &Recovery,
+    [d, spare]: [Vector; 2],
+    slot: impl Fn(usize) -> usize,
+) {
+    let Recovery { times, plane, minus, shift } = *rule;
+    walk.e.load(d, walk.scratch, walk.slot_offset(slot(plane)));
+    if times == 3 {
+        walk.e.binary(Binary::Add32, spare, d, d);
+        walk.e.binary(Binary::Add32, d, d, spare);
+    }
+    if let Some(minus) = minus {
+        walk.e.load(spare, walk.scratch, walk.slot_offset(slot(minus)));
+        walk.e.binary(Binary::Sub32, d, d, spare);
+    }
+    if shift > 0 {
+        walk.e.shift(Shift::Right32, d, d, shift);
     }
 }

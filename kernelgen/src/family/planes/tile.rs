@@ -1,0 +1,417 @@
+//! The inner loop of machines with tiles: the same bytes as the vector loop, sixteen tokens at a time.
+//!
+//! # The idea
+//! Sixteen steps of a panel (64 columns of L = 16 rows a field) are sixteen vectors: the rows of a tile B. Sixteen tokens'
+//! activations of these columns are the rows of a tile A (the input form `tiles`), and `C += A B` is one instruction.
+//! A row of C is one token's sums of one plane: just the vector that the shared recovery wants.
+//!
+//! ```text
+//! for each panel, for each block of planes that has room in tiles:
+//!     for each 64 columns:
+//!         plane 0 is loaded from packed memory, the others from the work space, where vector code has put them
+//!         for each plane, for each sixteen tokens:  C[plane][token] += A[token] B[plane]
+//!     C goes to the work space
+//! ```
+//!
+//! # Registers
+//! Eight tiles hold `planes x t` sums for `16 t` tokens, t tiles of activations and one or two of weights: with t = 1 all
+//! four planes of i2s, or all six of base3, in one walk over k; with t = 2 two planes a walk, so that every tile
+//! that is loaded, and every plane that is made, serves two products.
+//!
+//! # Cost
+//! Reckoned from 16.6 cycles a product (10.4 up to eight tokens), measured on Sapphire Rapids, and from what its ports
+//! do: two lines loaded and one stored a cycle, a division of vectors in ten.
+//!
+//! | for 64 rows, 64 columns and 16 t tokens of i2s | t = 1 | t = 2 |
+//! |---|---|---|
+//! | products | 4: 66 cycles | 8: 133 cycles |
+//! | tile loads, vector loads | 5 of 16 lines, 16: 48 cycles | 8 of 16 lines, 32: 80 cycles |
+//! | planes made: stores of lines | 48 cycles | 48 cycles |
+//!
+//! These run on ports of their own, so products alone should count. What they do not hide is the epilogue: four
+//! divisions a token and 64 rows, 40 cycles, beside 166 cycles of products at k = 2560 and 930 at k = 14336. Weights are
+//! used up at 1 KiB in 66 cycles, 46 GB/s at 3 GHz, and DRAM gives one thread 12 to 20: there one to sixteen tokens
+//! cost the same. base3 takes six products for 80 rows: 20 % more a row.
+//!
+//! A tile load may have to wait until stores to its lines have left the store buffer, that is, until all that goes before
+//! them has retired. So with an even `unroll` planes are made one visit ahead of their products, in two buffers in turn.
+
+use super::packing::{Packing, Plan, Plane, View};
+use super::steps::{self, PlaneSteps};
+use super::tile_input::{self, COLUMNS, STEP};
+use crate::activations::{InputForm, TOKEN_GRANULE};
+use crate::code::EmitError;
+use crate::config::Tile;
+use crate::family::panel::{At, Extent, Geometry, Steps, Walk};
+use crate::key::{Batch, KernelKey};
+use crate::vocabulary::tiles::{REGISTERS, ROW_BYTES, ROWS};
+use crate::vocabulary::{Binary, Emitter, TileEmitter, TileRegister, TileShape, Vector};
+
+/// A way to walk k.
+#[derive(Debug)]
+pub(super) struct Variant {
+    pub(super) name: &'static str,
+    /// In as many parts side by side as a round visits tiles: so weights come as several streams, which memory likes.
+    split: bool,
+}
+
+/// Every way.
+pub(super) static VARIANTS: [Variant; 2] =
+    [Variant { name: "tile", split: false }, Variant { name: "split", split: true }];
+
+impl Variant {
+    pub(super) fn by_name(name: &str) -> Option<&'static Self> {
+        VARIANTS.iter().find(|variant| variant.name == name)
+    }
+}
+
+/// Tiles worth trying for panels of `panel_rows` rows, by variant.
+pub(super) fn tiles(key: &KernelKey, panel_rows: usize) -> Vec<(&'static str, Tile)> {
+    // Up to eight tokens take 10.4 cycles a product instead of 16.6; 32 halve the planes made, where there are as many.
+    let (tokens, ahead): (&[usize], &[usize]) = match key.batch {
+        Batch::Decode => return Vec::new(),
+        Batch::Small => (&[16, 8], &[4096, 0]),
+        Batch::Prefill => (&[32, 16], &[0, 4096]),
+    };
+    let matrices = key.matrices();
+    let panels = key.m.div_ceil(panel_rows);
+    let mut tiles = Vec::new();
+    for interleave in [1, 2, 4].into_iter().filter(|&n| n == 1 || (matrices == 1 && n <= panels)) {
+        let (panels, streams) = (matrices * interleave, matrices);
+        for &tokens in tokens {
+            for &prefetch in ahead {
+                let variants: &[(usize, usize)] =
+                    if prefetch > 0 { &[(1, 4), (0, 2)] } else { &[(0, 2), (0, 1)] };
+                tiles.extend(variants.iter().map(|&(variant, unroll)| {
+                    (VARIANTS[variant].name, Tile { panels, streams, tokens, unroll, prefetch })
+                }));
+            }
+        }
+    }
+    tiles
+}
+
+/// How many planes and tokens have sums in tiles at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Grid {
+    planes: usize,
+    /// Tiles of tokens.
+    tokens: usize,
+    /// Tokens of each.
+    rows: usize,
+}
+
+impl Grid {
+    /// The grid for `tokens` tokens at a time, which must divide what the activations' words are padded to.
+    fn new(plan: &Plan, tokens: usize) -> Option<Self> {
+        if tokens < 2 || !TOKEN_GRANULE.is_multiple_of(tokens) {
+            return None;
+        }
+        let tiles = tokens.div_ceil(ROWS);
+        // Beside the sums: the activations, and a plane.
+        let planes = (REGISTERS - tiles - 1) / tiles;
+        Some(Self { planes: planes.min(plan.planes.len()), tokens: tiles, rows: tokens / tiles })
+    }
+
+    fn sum(self, plane: usize, token: usize) -> TileRegister {
+        TileRegister((plane * self.tokens + token) as u32)
+    }
+
+    fn activations(self, token: usize) -> TileRegister {
+        TileRegister((self.planes * self.tokens + token) as u32)
+    }
+
+    /// The tile for a plane; where there are several left, they take turns.
+    fn weights(self, plane: usize) -> TileRegister {
+        let first = (self.planes + 1) * self.tokens;
+        TileRegister((first + plane % (REGISTERS - first)) as u32)
+    }
+
+    fn shapes(self) -> [TileShape; REGISTERS] {
+        let first = self.weights(0).0 as usize;
+        std::array::from_fn(|tile| TileShape {
+            rows: if tile < first { self.rows } else { ROWS },
+            row_bytes: ROW_BYTES,
+        })
+    }
+}
+
+/// One walk over k: a block of planes of one panel.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    panel: usize,
+    first: usize,
+    planes: usize,
+}
+
+/// 64 columns of weights on their way: where they lie, counted in tiles from the pointers on, how many of their steps
+/// exist, and which buffer their planes are made in.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    tile: usize,
+    steps: usize,
+    buffer: usize,
+}
+
+/// In which order a walk visits the full tiles of its columns.
+#[derive(Debug, Clone, Copy)]
+struct Order {
+    full: usize,
+    unroll: usize,
+    /// As so many parts of k side by side, each a stream of memory, as a round visits tiles; or one after the other.
+    split: bool,
+}
+
+impl Order {
+    /// Rounds of the loop. The last one is left out of it, because it knows what follows.
+    fn rounds(self) -> usize {
+        (self.full / self.unroll).saturating_sub(1)
+    }
+
+    /// How many tiles a round moves on by.
+    fn pace(self) -> usize {
+        if self.split { 1 } else { self.unroll }
+    }
+
+    /// Which tile is visited at `visit`; after the full ones comes the last, partial one.
+    fn tile(self, visit: usize) -> usize {
+        let part = self.full / self.unroll;
+        let side_by_side = self.split && visit < part * self.unroll;
+        if side_by_side { visit % self.unroll * part + visit / self.unroll } else { visit }
+    }
+}
+
+/// See the module's introduction.
+pub(super) struct TileSteps {
+    plan: &'static Plan,
+    views: PlaneSteps,
+    grid: Grid,
+    /// Tokens at a time.
+    tokens: usize,
+    split: bool,
+}
+
+impl TileSteps {
+    /// Steps for a tile of the configuration.
+    ///
+    /// # Errors
+    /// When the emitter has no tiles, or the tile no room in them.
+    pub(super) fn new(
+        packing: &'static Packing,
+        variant: &Variant,
+        tile: Tile,
+        e: &mut dyn Emitter,
+    ) -> Result<Self, EmitError> {
+        let refuse = |what| Err(EmitError::new(format_args!("{}.{}: {what}", packing.name, variant.name)));
+        // Difference planes: no plane costs more than a mask or an addition, and the first one nothing.
+        let plan = &packing.plans[0];
+        if e.tiles().is_none() || e.lanes() * STEP != ROW_BYTES {
+            return refuse("no tiles here");
+        }
+        let Some(grid) = Grid::new(plan, tile.tokens) else {
+            return refuse("tokens are 2, 4, 8, 16 or 32");
+        };
+        if !matches!(tile.unroll, 1 | 2 | 4 | 8) || !matches!(tile.interleave(), 1 | 2 | 4 | 8) {
+            return refuse("unroll and interleaved panels are powers of two up to eight");
+        }
+        let views = PlaneSteps::new(packing, plan, e);
+        Ok(Self { plan, views, grid, tokens: tile.tokens, split: variant.split })
+    }
+
+    /// The blocks of planes of every panel.
+    fn blocks(&self, panels: usize) -> impl Iterator<Item = Block> + use<> {
+        let (all, most) = (self.plan.planes.len(), self.grid.planes);
+        (0..panels).flat_map(move |panel| {
+            let block = move |first: usize| Block { panel, first, planes: most.min(all - first) };
+            (0..all).step_by(most).map(block)
+        })
+    }
+
+    /// Whether a plane is what lies in memory, and all of it is there.
+    fn is_packed(&self, plane: usize, place: Place) -> bool {
+        plane == 0 && matches!(self.plan.planes[0].view, View::Whole) && place.steps == ROWS
+    }
+
+    /// The vector of the work space that holds a plane's sums of a token, behind the buffers. As many of a token's lie
+    /// together as it has totals; planes beyond these form another area.
+    fn slot(&self, extent: Extent, panel: usize, token: usize, plane: usize) -> usize {
+        let fields = self.plan.fields.len();
+        let area = plane / fields * extent.panels * extent.tokens;
+        self.buffer_slots() + (area + panel * extent.tokens + token) * fields + plane % fields
+    }
+
+    /// Vectors of the work space for planes that are made.
+    fn buffer_slots(&self) -> usize {
+        2 * self.grid.planes * ROWS
+    }
+
+    /// Where the work space keeps a plane of a block.
+    fn buffer(&self, place: Place, plane: usize) -> i64 {
+        ((place.buffer * self.grid.planes + plane) * ROWS * ROW_BYTES) as i64
+    }
+
+    /// All of `columns` for one block of planes; leaves the pointers as it found them.
+    fn walk_block(&self, w: &mut Walk<'_>, extent: Extent, block: Block, columns: usize) {
+        let rest = (columns % COLUMNS).div_ceil(STEP);
+        let unroll = w.tile.unroll;
+        let order = Order { full: columns / COLUMNS, unroll, split: self.split };
+        let (rounds, all) = (order.rounds(), order.full + usize::from(rest > 0));
+        // A visit as seen from pointers that have moved on by `moved` tiles.
+        let place = |visit: usize, moved: usize| Place {
+            tile: order.tile(visit) - moved,
+            steps: if visit == order.full { rest } else { ROWS },
+            buffer: if unroll == 1 { 0 } else { visit % 2 },
+        };
+        self.for_sums(block, |_, _, sum| on_tiles(w, |e| e.clear(sum)));
+        if unroll > 1 {
+            self.make(w, block, place(0, 0));
+        }
+        if rounds > 0 {
+            w.e.begin_repeat(rounds, &format!("{unroll} tiles"));
+            (0..unroll).for_each(|visit| self.visit(w, block, place(visit, 0), Some(place(visit + 1, 0))));
+            self.move_on(w, order.pace() as i64);
+            w.e.end_repeat();
+        }
+        let moved = rounds * order.pace();
+        for visit in rounds * unroll..all {
+            let next = (visit + 1 < all).then(|| place(visit + 1, moved));
+            self.visit(w, block, place(visit, moved), next);
+        }
+        self.move_on(w, -(moved as i64));
+        let stride = w.slot_offset(self.plan.fields.len()) as usize;
+        self.for_sums(block, |plane, token, sum| {
+            let slot = self.slot(extent, block.panel, token * self.grid.rows, block.first + plane);
+            let offset = w.slot_offset(slot);
+            let scratch = w.scratch;
+            on_tiles(w, |e| e.store_rows(scratch, offset, stride, sum));
+        });
+    }
+
+    /// The products of one place, and before them the planes of the next.
+    fn visit(&self, w: &mut Walk<'_>, block: Block, here: Place, next: Option<Place>) {
+        if w.tile.unroll == 1 {
+            self.make(w, block, here);
+        } else if let Some(next) = next {
+            self.make(w, block, next);
+        }
+        self.multiply(w, block, here);
+    }
+
+    /// Puts the planes that are not what lies in memory into the work space. What a partial tile lacks there meets
+    /// activations of zero.
+    fn make(&self, w: &mut Walk<'_>, block: Block, place: Place) {
+        let last = block.first + block.planes;
+        let made = (block.first..last).any(|plane| !self.is_packed(plane, place));
+        let (weights, part) = (w.e.vector(), w.e.vector());
+        for step in 0..place.steps {
+            let at = place.tile * ROWS + step;
+            if block.first == 0 {
+                w.prefetch_weights(block.panel, at);
+            }
+            if !made {
+                continue;
+            }
+            w.e.load(weights, w.weights, w.weight_offset(block.panel, at));
+            let mut shifted = 0;
+            for (plane, Plane { triple, view }) in self.plan.planes.iter().enumerate().take(last) {
+                if *triple {
+                    w.e.binary(Binary::Add8, part, weights, weights);
+                    w.e.binary(Binary::Add8, weights, part, weights);
+                }
+                if plane >= block.first && !self.is_packed(plane, place) {
+                    let bytes = self.views.view(w, view, weights, part, &mut shifted);
+                    let offset = self.buffer(place, plane - block.first) + w.slot_offset(step);
+                    w.e.store(w.scratch, offset, bytes);
+                }
+            }
+        }
+        w.release([weights, part]);
+    }
+
+    /// `C[plane][token] += A[token] B[plane]`
+    fn multiply(&self, w: &mut Walk<'_>, block: Block, place: Place) {
+        let (activations, scratch, weights) = (w.activations, w.scratch, w.weights);
+        let rows = self.grid.rows;
+        let packed = w.weight_offset(block.panel, place.tile * ROWS);
+        let packed_stride = ROW_BYTES * w.tile.interleave();
+        on_tiles(w, |e| {
+            for token in 0..self.grid.tokens {
+                let offset = ((place.tile * self.tokens + token * rows) * ROW_BYTES) as i64;
+                e.load_rows(self.grid.activations(token), activations, offset, ROW_BYTES);
+            }
+            for plane in 0..block.planes {
+                let b = self.grid.weights(plane);
+                if self.is_packed(block.first + plane, place) {
+                    e.load_rows(b, weights, packed, packed_stride);
+                } else {
+                    e.load_rows(b, scratch, self.buffer(place, plane), ROW_BYTES);
+                }
+                for token in 0..self.grid.tokens {
+                    e.multiply(self.grid.sum(plane, token), self.grid.activations(token), b);
+                }
+            }
+        });
+    }
+
+    /// Every sum of a block: plane of the block, tile of tokens, register.
+    fn for_sums(&self, block: Block, mut say: impl FnMut(usize, usize, TileRegister)) {
+        for plane in 0..block.planes {
+            (0..self.grid.tokens).for_each(|token| say(plane, token, self.grid.sum(plane, token)));
+        }
+    }
+
+    fn move_on(&self, w: &mut Walk<'_>, tiles: i64) {
+        let weights = ROWS * w.geometry.step_bytes * w.tile.interleave();
+        w.e.advance(w.weights, tiles * weights as i64);
+        w.e.advance(w.activations, tiles * (self.tokens * ROW_BYTES) as i64);
+    }
+}
+
+/// Says something to the emitter of tiles, which `new` has seen.
+fn on_tiles(w: &mut Walk<'_>, say: impl FnOnce(&mut dyn TileEmitter)) {
+    if let Some(emitter) = w.e.tiles() {
+        say(emitter);
+    }
+}
+
+impl Steps for TileSteps {
+    fn geometry(&self) -> Geometry {
+        let vectors = self.views.geometry();
+        Geometry {
+            most_columns: vectors.most_columns / COLUMNS * COLUMNS,
+            input_step_bytes: STEP * self.tokens,
+            ..vectors
+        }
+    }
+
+    fn input(&self, key: &KernelKey) -> InputForm {
+        tile_input::form(key, self.tokens)
+    }
+
+    fn slots(&self, extent: Extent) -> usize {
+        let fields = self.plan.fields.len();
+        let areas = self.plan.planes.len().div_ceil(fields);
+        self.buffer_slots() + areas * extent.panels * extent.tokens * fields
+    }
+
+    fn repeats_tokens(&self) -> bool {
+        true
+    }
+
+    fn begin(&mut self, walk: &mut Walk<'_>) {
+        self.views.begin(walk);
+        on_tiles(walk, |e| e.configure(&self.grid.shapes()));
+    }
+
+    fn accumulate(&mut self, walk: &mut Walk<'_>, extent: Extent, columns: usize) {
+        for block in self.blocks(extent.panels) {
+            self.walk_block(walk, extent, block, columns);
+        }
+        walk.advance(columns.div_ceil(STEP));
+    }
+
+    fn recover(&mut self, walk: &mut Walk<'_>, extent: Extent, at: At, d: Vector, spare: Vector) {
+        let slot = |plane| self.slot(extent, at.panel, at.token, plane);
+        steps::recover(walk, &self.plan.fields[at.field], [d, spare], slot);
+    }
+}
