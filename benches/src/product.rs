@@ -39,6 +39,8 @@ pub enum Residence {
     Cache,
     /// In memory: calls go round copies that together are twice as large as the last cache.
     Dram,
+    /// Where so many bytes are: calls go round copies that together are at least that large.
+    Bytes(usize),
 }
 
 /// The last cache where nobody reports one.
@@ -56,6 +58,7 @@ impl Product {
     pub fn copies(&self, caps: &HardwareCaps, bytes: usize) -> usize {
         match self.residence {
             Residence::Cache => 1,
+            Residence::Bytes(all) => all.div_ceil(bytes.max(1)).max(1),
             Residence::Dram => {
                 let last = caps.caches.l3.or(caps.caches.l2).map_or(LAST_CACHE, |cache| cache.size_bytes);
                 ((2 * last).min(COPIES_LIMIT) as usize).div_ceil(bytes.max(1)) + 1
@@ -72,11 +75,22 @@ impl Product {
 /// Everything that is timed for `product`.
 pub fn field(product: Product, caps: &HardwareCaps, offer: Offer) -> Field {
     let w = ternary_matrix(product.m, product.k);
+    let (subjects, unusable) = subjects(product, caps, &w, offer);
+    Field { subjects, references: references(product, caps, &w), unusable }
+}
+
+/// Every kernel that is offered for `product`, and those that could not be had.
+pub fn subjects(
+    product: Product,
+    caps: &HardwareCaps,
+    w: &TernaryMatrix,
+    offer: Offer,
+) -> (Vec<Subject>, Vec<UnusableKernel>) {
     let compiler = KernelCompiler::new(caps.clone());
-    let key = product.key(&w);
+    let key = product.key(w);
     let (mut subjects, mut unusable) = (Vec::new(), Vec::new());
     for (name, config) in ways(compiler.caps(), &key, offer) {
-        match emitted(product, &compiler, &w, config) {
+        match emitted(product, &compiler, w, config) {
             Ok(mut contestant) => {
                 contestant.name = name;
                 subjects.push(Subject { contestant, config: config.to_string() });
@@ -84,13 +98,14 @@ pub fn field(product: Product, caps: &HardwareCaps, offer: Offer) -> Field {
             Err(reason) => unusable.push(UnusableKernel { key, config, reason }),
         }
     }
-    Field { subjects, references: references(product, caps, &w), unusable }
+    (subjects, unusable)
 }
 
 fn references(product: Product, caps: &HardwareCaps, w: &TernaryMatrix) -> Vec<Contestant<'static>> {
     let mut references = vec![golden(product, caps, w)];
     references.extend(peak(caps, product.threads));
-    references.extend(read(product, caps));
+    // With more tokens a weight is used so often that reading it does not matter.
+    references.extend((product.tokens <= 16).then(|| read(product, caps)).flatten());
     #[cfg(feature = "peers")]
     references.extend(crate::peers::contestants(product, caps, w));
     references

@@ -10,6 +10,8 @@ use craftsman_kernelgen::{KernelConfig, KernelKey, candidates};
 pub enum Offer {
     /// The selector's first choice of every family on every backend.
     Best,
+    /// The selector's first choice of every family on the most capable backend that has any.
+    BestBackend,
     /// Every configuration.
     All,
 }
@@ -28,11 +30,14 @@ pub struct UnusableKernel {
 
 /// A way to compute: its name in figures and how it is built.
 ///
-/// Under [`Offer::Best`] the name is `backend-family`, which outlives a change of tile; else it is the configuration's.
+/// Unless [all](Offer::All) are asked for, the name is `backend-family`, which outlives a change of tile.
 pub fn ways(caps: &HardwareCaps, key: &KernelKey, offer: Offer) -> Vec<(String, KernelConfig)> {
     let mut seen = HashSet::new();
-    let named = candidates(caps, key).into_iter().map(|config| match offer {
-        Offer::Best => (format!("{}-{}", config.backend, config.family), config),
+    let offered = candidates(caps, key);
+    let best = offered.first().map(|config| config.backend);
+    let wanted = |config: &KernelConfig| offer != Offer::BestBackend || Some(config.backend) == best;
+    let named = offered.iter().copied().filter(wanted).map(|config| match offer {
+        Offer::Best | Offer::BestBackend => (format!("{}-{}", config.backend, config.family), config),
         Offer::All => (config.to_string(), config),
     });
     named.filter(|(name, _)| seen.insert(name.clone())).collect()

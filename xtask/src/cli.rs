@@ -53,6 +53,10 @@ pub enum Action {
     Run(Run),
     /// Compare two runs; exit code 3 when something got slower beyond the spread
     Compare(Compare),
+    /// Draw the history
+    Report(Report),
+    /// Measure how cost grows and write docs/growth.md with its plots
+    Growth(Growth),
 }
 
 /// Where runs are kept.

@@ -42,6 +42,14 @@ pub enum Failure {
     /// The command line names something that does not exist.
     #[error("{0}")]
     Usage(String),
+    /// A plot could not be drawn.
+    #[error("cannot draw `{what}`: {error}")]
+    Plot {
+        /// Which.
+        what: String,
+        /// What the plotting library says.
+        error: String,
+    },
     /// Kernels that the selector offers could not be had, or the standard output is gone.
     #[error("{0}")]
     Broken(String),

@@ -4,6 +4,7 @@
 mod bench;
 mod cli;
 mod failure;
+mod plot;
 mod terminal;
 
 use std::process::ExitCode;

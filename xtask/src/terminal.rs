@@ -40,10 +40,18 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Three digits of a positive number: 1.23, 12.3, 123.
+/// Three digits of a positive number: 0.0123, 1.23, 12.3, 123.
 pub fn three(value: f64) -> String {
-    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
-    format!("{value:.digits$}")
+    let magnitude = if value > 0.0 { value.log10().floor() } else { 0.0 };
+    // What rounds up to the next power of ten needs a digit less.
+    let magnitude = if value / 10_f64.powf(magnitude) >= 9.995 { magnitude + 1.0 } else { magnitude };
+    format!("{value:.*}", (2.0 - magnitude).clamp(0.0, 6.0) as usize)
+}
+
+/// As [`three`], without zeros that say nothing: for axes.
+pub fn short(value: f64) -> String {
+    let text = three(value);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -52,9 +60,18 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        assert_eq!(
-            [three(1.234), three(9.999), three(12.34), three(99.96), three(1234.5)],
-            ["1.23", "10.0", "12.3", "100", "1234"]
-        );
+        for (value, text) in [
+            (0.0, "0.00"),
+            (0.01234, "0.0123"),
+            (0.9999, "1.00"),
+            (1.234, "1.23"),
+            (9.999, "10.0"),
+            (12.34, "12.3"),
+            (99.96, "100"),
+            (1234.5, "1234"),
+        ] {
+            assert_eq!(three(value), text);
+        }
+        assert_eq!([0.0, 20.0, 0.5, 100.0].map(short), ["0", "20", "0.5", "100"]);
     }
 }

@@ -32,12 +32,14 @@ pub enum Verdict {
 /// A figure of both runs.
 #[derive(Debug, Serialize)]
 pub struct Change {
-    figure: String,
-    verdict: Verdict,
+    /// Its name.
+    pub figure: String,
+    /// What became of it.
+    pub verdict: Verdict,
     base: Option<Side>,
     new: Option<Side>,
     /// Change of the median in percent; a positive one is faster.
-    percent: Option<f64>,
+    pub percent: Option<f64>,
 }
 
 /// A figure of one of them.

@@ -25,6 +25,19 @@ impl History {
         Self { path: folder.join(format!("{machine}.jsonl")) }
     }
 
+    /// Every history in `folder`, by name; none when there is no such folder.
+    pub fn all(folder: &Path) -> Result<Vec<Self>, Failure> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(Failure::file(folder))?,
+        };
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()).map_err(Failure::file(folder)));
+        let mut paths = paths.collect::<Result<Vec<_>, _>>()?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        paths.sort();
+        Ok(paths.into_iter().map(|path| Self { path }).collect())
+    }
+
     /// Its file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,8 +1,10 @@
 //! `cargo xtask bench`: measure, keep, compare, draw.
 
 mod compare;
+mod growth;
 mod history;
 mod record;
+mod report;
 mod run;
 mod validate;
 
@@ -16,5 +18,7 @@ pub fn run(action: Action) -> Result<ExitCode, Failure> {
     match action {
         Action::Run(arguments) => run::run(&arguments),
         Action::Compare(arguments) => compare::run(&arguments),
+        Action::Report(arguments) => report::run(&arguments),
+        Action::Growth(arguments) => growth::run(&arguments),
     }
 }
