@@ -154,7 +154,7 @@ mod tests {
             contest(&mut [always(1e-4), always(1e-5)], plan, &mut |done, all| steps.push((done, all)));
         assert_eq!((steps.len(), steps[8]), (9, (9, 9)));
         assert!(times.iter().all(|times| times.seconds.len() == 8));
-        assert!((times[1].ratio(&times[0]).unwrap().median - 10.0).abs() < 1e-6);
+        assert!((times[1].ratio(&times[0]).unwrap().median - 10.0).abs() < 1e-3);
     }
 
     #[test]
@@ -169,6 +169,6 @@ mod tests {
         let mut all = [Contestant { slowness: 3.0, ..always(1e-3) }, always(1e-3)];
         let plan = Plan { rounds: 5, sample: Duration::from_millis(1), budget: Duration::from_secs(1) };
         let times = contest(&mut all, plan, &mut |_, _| ());
-        assert!((times[0].ratio(&times[1]).unwrap().median - 1.0 / 3.0).abs() < 1e-6);
+        assert!((times[0].ratio(&times[1]).unwrap().median - 1.0 / 3.0).abs() < 1e-3);
     }
 }

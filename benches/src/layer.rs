@@ -1,28 +1,46 @@
-//! A layer as the runtime calls it: quantise the input of one token, multiply with the kernels that a user gets.
+//! A layer as the runtime calls it: quantise the input of one token, make the form of it that the kernel reads, multiply.
 
 use std::hint::black_box;
 
+use craftsman_golden::TernaryMatrix;
 use craftsman_golden::gemm::ternary_gemm;
 use craftsman_golden::quantize::absmax;
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::float::FloatOps;
-use craftsman_kernelgen::{Activations, KernelCompiler, OutputMatrix};
+use craftsman_kernelgen::{Activations, Batch, KernelCompiler, KernelKey, OutputMatrix, TernaryLinear};
 
 use crate::clock::timed;
 use crate::contest::Contestant;
+use crate::product::check;
 use crate::suite::{Field, Subject};
+use crate::ways::{Offer, UnusableKernel, ways};
 use crate::{float_tokens, ternary_matrix};
 
-/// The selected kernel beside golden, both from floats to floats.
-pub fn field(m: usize, k: usize, caps: &HardwareCaps) -> Field {
-    let w = ternary_matrix(m, k);
-    let (work, floats) = ((m * k) as f64, float_tokens(1, k));
-    let linear =
-        KernelCompiler::new(caps.clone()).linear(&w).expect("the portable kernel exists for every shape");
-    let (config, bytes) = (linear.kernel(1).config().to_string(), linear.size() as f64);
-    let (ops, mut x, mut y, input) =
-        (FloatOps::for_caps(caps), Activations::new(), vec![0.0; m], floats.clone());
-    let contestant = Contestant::new("selected", work, bytes, move |calls| {
+/// Every kernel that is offered and, called `selected`, the one that a user gets, beside golden, all from floats to
+/// floats.
+pub fn field(m: usize, k: usize, caps: &HardwareCaps, offer: Offer) -> Field {
+    let (w, compiler) = (ternary_matrix(m, k), KernelCompiler::new(caps.clone()));
+    let key = KernelKey::new(m, k, Batch::Decode, w.granularity());
+    let (mut subjects, mut unusable) = (Vec::new(), Vec::new());
+    for (name, config) in ways(compiler.caps(), &key, offer) {
+        let linear = compiler.linear_with(&w, &[config]).map_err(|error| error.to_string());
+        match linear.and_then(|linear| check(&linear, 1, &config).map(|()| linear)) {
+            Ok(linear) => subjects.push(layer(&name, linear, caps)),
+            Err(reason) => unusable.push(UnusableKernel { key, config, reason }),
+        }
+    }
+    let selected = compiler.linear(&w).expect("the portable kernel exists for every shape");
+    subjects.push(layer("selected", selected, caps));
+    Field { subjects, references: vec![golden(w)], unusable }
+}
+
+fn layer(name: &str, linear: TernaryLinear, caps: &HardwareCaps) -> Subject {
+    let (m, k) = (linear.m(), linear.k());
+    let config = linear.kernel(1).config().to_string();
+    let (work, bytes) = ((m * k) as f64, linear.size() as f64);
+    let (ops, input) = (FloatOps::for_caps(caps), float_tokens(1, k));
+    let (mut x, mut y) = (Activations::new(), vec![0.0; m]);
+    let contestant = Contestant::new(name, work, bytes, move |calls| {
         timed(|| {
             for _ in 0..calls {
                 x.quantize(&ops, black_box(&input), 1, k, linear.scales()).expect("finite numbers");
@@ -31,13 +49,17 @@ pub fn field(m: usize, k: usize, caps: &HardwareCaps) -> Field {
             }
         })
     });
-    let golden = Contestant::new("golden", work, work, move |calls| {
+    Subject { contestant, config }
+}
+
+fn golden(w: TernaryMatrix) -> Contestant<'static> {
+    let (work, input) = ((w.m() * w.k()) as f64, float_tokens(1, w.k()));
+    Contestant::new("golden", work, work, move |calls| {
         timed(|| {
             for _ in 0..calls {
-                let row = absmax(black_box(&floats)).expect("finite numbers");
+                let row = absmax(black_box(&input)).expect("finite numbers");
                 black_box(ternary_gemm(&w, &row.q, &[row.scale]));
             }
         })
-    });
-    Field { subjects: vec![Subject { contestant, config }], references: vec![golden], unusable: Vec::new() }
+    })
 }

@@ -6,7 +6,7 @@ use craftsman_golden::TernaryMatrix;
 use craftsman_golden::gemm::ternary_gemm;
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::{
-    Activations, Batch, Kernel, KernelCompiler, KernelConfig, KernelKey, OutputMatrix, TernaryLinear,
+    Activations, Batch, KernelCompiler, KernelConfig, KernelKey, OutputMatrix, TernaryLinear,
 };
 
 use craftsman_kernelgen::roofline::{PeakProbe, Stretch};
@@ -67,8 +67,7 @@ impl Product {
     }
 
     fn key(&self, w: &TernaryMatrix) -> KernelKey {
-        let batch = if self.tokens == 1 { Batch::Decode } else { Batch::Prefill };
-        KernelKey::new(self.m, self.k, batch, w.granularity())
+        KernelKey::new(self.m, self.k, Batch::of(self.tokens), w.granularity())
     }
 }
 
@@ -121,10 +120,7 @@ fn emitted(
     let Product { m, k, tokens, threads, .. } = product;
     let pack = || compiler.linear_with(w, &[config]).map_err(|error| error.to_string());
     let mut linears = vec![pack()?];
-    let kernel = kernel(&linears[0], tokens);
-    if *kernel.config() != config {
-        return Err(format!("{} came instead; the log says why", kernel.config()));
-    }
+    check(&linears[0], tokens, &config)?;
     for _ in 1..product.copies(compiler.caps(), linears[0].size()) {
         linears.push(pack()?);
     }
@@ -144,9 +140,10 @@ fn emitted(
     }))
 }
 
-/// The kernel of `linear` that runs for so many tokens.
-pub fn kernel(linear: &TernaryLinear, tokens: usize) -> &Kernel {
-    linear.kernel(tokens)
+/// Whether `linear` got the kernel that was asked for.
+pub(crate) fn check(linear: &TernaryLinear, tokens: usize, config: &KernelConfig) -> Result<(), String> {
+    let found = linear.kernel(tokens).config();
+    if found == config { Ok(()) } else { Err(format!("{found} came instead; the log says why")) }
 }
 
 /// Golden's scalar code as the compiler vectorises it for the baseline of the architecture, one token after another.

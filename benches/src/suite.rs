@@ -24,7 +24,8 @@ pub struct Regime {
 pub enum Task {
     /// Matrix products with every family on every backend.
     Product(Product),
-    /// Activation quantisation and product of a `[m, k]` layer for one token, with the kernels that a user gets.
+    /// Activation quantisation and product of a `[m, k]` layer for one token, with every family on every
+    /// backend and with the kernel that a user gets.
     Layer {
         /// Output features.
         m: usize,
@@ -108,7 +109,7 @@ impl Regime {
     pub fn field(&self, caps: &HardwareCaps, offer: Offer) -> Field {
         match self.task {
             Task::Product(product) => product::field(product, caps, offer),
-            Task::Layer { m, k } => layer::field(m, k, caps),
+            Task::Layer { m, k } => layer::field(m, k, caps, offer),
             Task::Emission { m, k } => emission::field(m, k, caps, offer),
         }
     }

@@ -49,7 +49,7 @@ pub fn three(value: f64) -> String {
 }
 
 /// As [`three`], without zeros that say nothing: for axes.
-pub fn short(value: f64) -> String {
+pub fn trimmed(value: f64) -> String {
     let text = three(value);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
@@ -72,6 +72,6 @@ mod tests {
         ] {
             assert_eq!(three(value), text);
         }
-        assert_eq!([0.0, 20.0, 0.5, 100.0].map(short), ["0", "20", "0.5", "100"]);
+        assert_eq!([0.0, 20.0, 0.5, 100.0].map(trimmed), ["0", "20", "0.5", "100"]);
     }
 }

@@ -30,11 +30,32 @@ fn a_planted_slow_down_is_found_and_named() {
     let compared = bench(folder.path(), &["compare"]);
     assert_eq!(compared.status.code(), Some(3), "{}", text(&compared));
     assert!(text(&compared).contains("short-decode portable-i2s, built alike"), "{}", text(&compared));
+    let page = folder.path().join("page.html");
+    let drawn = bench(folder.path(), &["report", "--out", page.to_str().unwrap()]);
+    assert_eq!(drawn.status.code(), Some(0), "{}", text(&drawn));
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<tr class=\"slower\"><td>short-decode portable-i2s"), "{page}");
+    assert!(page.matches("<svg").count() == 5 && page.ends_with("</html>\n"), "{page}");
+
     let json = bench(folder.path(), &["compare", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let changes = json["changes"].as_array().unwrap();
     let planted = changes.iter().find(|change| change["figure"] == "short-decode portable-i2s").unwrap();
     assert_eq!(planted["verdict"], "slower");
+}
+
+#[test]
+fn growth_writes_a_page_and_its_plots() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let output = command.args(["bench", "growth", "--short", "--out"]).arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let page = std::fs::read_to_string(folder.path().join("growth.md")).unwrap();
+    for name in ["k", "m", "n", "threads", "working-set"] {
+        let plot = format!("plots/growth-{name}.svg");
+        assert!(page.contains(&plot), "{page}");
+        assert!(std::fs::read_to_string(folder.path().join(plot)).unwrap().ends_with("</svg>\n"));
+    }
 }
 
 #[test]
@@ -45,6 +66,7 @@ fn what_cannot_be_done_says_what_can() {
         assert_eq!(output.status.code(), Some(code), "{}", text(&output));
         assert!(text(&output).contains(remedy), "{}", text(&output));
     };
+    expect(&["report"], 2, "cargo xtask bench run");
     expect(&["compare"], 2, "cargo xtask bench run");
     expect(&["run", "--only", "nonsense"], 2, "decode-dram");
     expect(&["run", "--short", "--only", "short-layer"], 0, "Appended to");

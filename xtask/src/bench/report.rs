@@ -10,7 +10,7 @@ use super::record::{Figure, Run};
 use crate::cli;
 use crate::failure::Failure;
 use crate::plot::{Axis, Line, Plot, Scale};
-use crate::terminal::{print, short, three};
+use crate::terminal::{print, three, trimmed};
 
 /// Runs that a plot shows: the latest.
 const SHOWN: usize = 60;
@@ -108,6 +108,6 @@ fn plots(runs: &[Run]) -> BTreeMap<String, Plot> {
 
 fn plot(figure: &Figure) -> Plot {
     let x = Axis { label: "run", scale: Scale::Linear, format: |value| format!("{value:.0}") };
-    let y = Axis { label: "times as fast as the reference", scale: Scale::Linear, format: short };
+    let y = Axis { label: "times as fast as the reference", scale: Scale::Linear, format: trimmed };
     Plot { title: figure.regime.clone(), x, y, lines: Vec::new(), marks: Vec::new() }
 }

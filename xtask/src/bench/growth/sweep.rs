@@ -11,7 +11,7 @@ use craftsman_kernelgen::roofline::Samples;
 
 use crate::failure::Failure;
 use crate::plot::{Axis, Line, Plot, Scale};
-use crate::terminal::short;
+use crate::terminal::trimmed;
 
 /// Products that differ in one thing, and how their cost is drawn.
 pub struct Sweep {
@@ -40,8 +40,8 @@ const fn plain(label: &'static str, scale: Scale) -> Axis {
     Axis { label, scale, format: integer }
 }
 
-const MICROSECONDS: Axis = Axis { label: "microseconds a token", scale: Scale::Linear, format: short };
-const RATE: Axis = Axis { label: "GMAC/s", scale: Scale::Linear, format: short };
+const MICROSECONDS: Axis = Axis { label: "microseconds a token", scale: Scale::Linear, format: trimmed };
+const RATE: Axis = Axis { label: "GMAC/s", scale: Scale::Linear, format: trimmed };
 const BYTES: Axis = Axis { label: "bytes of packed weights", scale: Scale::Log2, format: bytes };
 
 fn integer(value: f64) -> String {
