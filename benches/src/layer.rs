@@ -25,25 +25,25 @@ pub fn field(m: usize, k: usize, caps: &HardwareCaps, offer: Offer) -> Field {
     for (name, config) in ways(compiler.caps(), &key, offer) {
         let linear = compiler.linear_with(&w, &[config]).map_err(|error| error.to_string());
         match linear.and_then(|linear| check(&linear, 1, &config).map(|()| linear)) {
-            Ok(linear) => subjects.push(layer(&name, linear, caps)),
+            Ok(linear) => subjects.push(layer(&name, linear)),
             Err(reason) => unusable.push(UnusableKernel { key, config, reason }),
         }
     }
     let selected = compiler.linear(&w).expect("the portable kernel exists for every shape");
-    subjects.push(layer("selected", selected, caps));
+    subjects.push(layer("selected", selected));
     Field { subjects, references: vec![golden(w)], unusable }
 }
 
-fn layer(name: &str, linear: TernaryLinear, caps: &HardwareCaps) -> Subject {
+fn layer(name: &str, linear: TernaryLinear) -> Subject {
     let (m, k) = (linear.m(), linear.k());
     let config = linear.kernel(1).config().to_string();
     let (work, bytes) = ((m * k) as f64, linear.size() as f64);
-    let (ops, input) = (FloatOps::for_caps(caps), float_tokens(1, k));
+    let input = float_tokens(1, k);
     let (mut x, mut y) = (Activations::new(), vec![0.0; m]);
     let contestant = Contestant::new(name, work, bytes, move |calls| {
         timed(|| {
             for _ in 0..calls {
-                x.quantize(&ops, black_box(&input), 1, k, linear.scales()).expect("finite numbers");
+                x.quantize(linear.quantizer(), black_box(&input), 1).expect("finite numbers");
                 linear.prepare(&mut x);
                 linear.run(&x, &mut OutputMatrix::new(black_box(&mut y), 1, m).whole());
             }

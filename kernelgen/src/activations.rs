@@ -3,7 +3,7 @@
 use craftsman_golden::Granularity;
 use craftsman_golden::quantize::NonFinite;
 
-use crate::float::FloatOps;
+use crate::quantizer::{Quantizer, SLACK};
 use crate::scratch::AlignedBytes;
 
 /// How a kernel reads activations. Equal forms hold equal bytes, so kernels whose forms are equal share them.
@@ -56,7 +56,7 @@ pub struct Activations {
     tokens: usize,
     k: usize,
     block: usize,
-    /// `[tokens][k rounded up to 4]`, zeros beyond k.
+    /// `[tokens][k rounded up to 4]`, zeros beyond k; then what a quantiser may write beyond it.
     q: Vec<i8>,
     /// `[tokens][1 + blocks]`: the bits of the scale, then the blocks' sums; tokens beyond n are zeros.
     words: Vec<u32>,
@@ -83,31 +83,26 @@ impl Activations {
         }
     }
 
-    /// Quantises `x`, `[n, k]` row major, by absmax per token, for matrices whose scales are laid as `scales` says.
+    /// Quantises `x`, `[n, k]` row major, by absmax per token.
     ///
     /// # Errors
     /// When a value is infinite or not a number; its index is within `x`.
     ///
     /// # Panics
-    /// When `x` is not `n * k` long: a bug in the caller.
-    pub fn quantize(
-        &mut self,
-        ops: &FloatOps,
-        x: &[f32],
-        n: usize,
-        k: usize,
-        scales: Granularity,
-    ) -> Result<(), NonFinite> {
+    /// When `x` is not n times the quantiser's k long: a bug in the caller.
+    pub fn quantize(&mut self, quantizer: &Quantizer, x: &[f32], n: usize) -> Result<(), NonFinite> {
+        let k = quantizer.k();
         assert_eq!(x.len(), n * k, "activations of {n} tokens");
-        self.reshape(n, k, scales);
-        for token in 0..n {
-            let row = self.q_row(token);
-            let scale = ops
-                .quantize_absmax(&x[token * k..][..k], row)
-                .map_err(|error| NonFinite { index: token * k + error.index, ..error })?;
-            self.finish_row(token, scale);
+        self.reshape(n, k, quantizer.scales());
+        self.bits = quantizer.bits();
+        quantizer.run(x, &mut self.q, &mut self.words);
+        let not_positive =
+            |words: &[u32]| f32::from_bits(words[0]) <= 0.0 || f32::from_bits(words[0]).is_nan();
+        match self.words.chunks_exact(self.words_per_token()).position(not_positive) {
+            None => Ok(()),
+            Some(token) => NonFinite::check(&x[token * k..][..k])
+                .map_err(|error| NonFinite { index: token * k + error.index, ..error }),
         }
-        Ok(())
     }
 
     /// Takes values that are quantised already, to eight bits: `q` is `[n, k]`, `a` the scale of each of the n tokens.
@@ -128,7 +123,7 @@ impl Activations {
     fn reshape(&mut self, n: usize, k: usize, scales: Granularity) {
         (self.tokens, self.k, self.block) = (n, k, block_length(k, scales));
         self.q.clear();
-        self.q.resize(n * self.padded_k(), 0);
+        self.q.resize(n * self.padded_k() + SLACK, 0);
         self.words.clear();
         self.words.resize(n.next_multiple_of(TOKEN_GRANULE) * self.words_per_token(), 0);
         self.spent.extend(self.forms.drain(..).map(|(_, bytes)| bytes));
@@ -185,6 +180,13 @@ impl Activations {
         }
     }
 
+    /// Whether both hold the same values, scales and sums.
+    pub fn same_values(&self, other: &Self) -> bool {
+        (self.tokens, self.k, self.bits) == (other.tokens, other.k, other.bits)
+            && self.q() == other.q()
+            && self.words == other.words
+    }
+
     /// Bits of a value: 8, or 4.
     pub fn bits(&self) -> u8 {
         self.bits
@@ -210,7 +212,7 @@ impl Activations {
 
     /// The quantised values, padded rows of a multiple of four.
     pub(crate) fn q(&self) -> &[i8] {
-        &self.q
+        &self.q[..self.tokens * self.padded_k()]
     }
 
     /// Scale and sums of each token.

@@ -1,10 +1,11 @@
 //! From a matrix to kernels that run it: select, emit, verify, and remember by shape.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use craftsman_golden::TernaryMatrix;
+use craftsman_golden::{Granularity, TernaryMatrix};
 use craftsman_isa::HardwareCaps;
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use crate::kernel::{Candidate, Kernel, emit};
 use crate::key::{Batch, Epilogue, KernelKey, NameError};
 use crate::linear::TernaryLinear;
 use crate::packed::Layout;
+use crate::quantizer::{Quantizer, QuantizerKey};
 use crate::selector::candidates;
 use crate::tuning::{Residence, Tuning};
 use crate::verify::{VerifyError, verify};
@@ -64,12 +66,20 @@ pub enum KernelError {
 
 /// The kernels of one shape, by batch class: they read the same packed weights.
 #[derive(Debug)]
-pub(crate) struct Kernels([Kernel; Batch::ALL.len()]);
+pub(crate) struct Kernels {
+    by_batch: [Kernel; Batch::ALL.len()],
+    quantizer: Arc<Quantizer>,
+}
 
 impl Kernels {
     /// The kernel for a batch class.
     pub(crate) fn of(&self, batch: Batch) -> &Kernel {
-        &self.0[batch as usize]
+        &self.by_batch[batch as usize]
+    }
+
+    /// What quantises their input.
+    pub(crate) fn quantizer(&self) -> &Quantizer {
+        &self.quantizer
     }
 
     /// The kernel for one token.
@@ -110,11 +120,12 @@ pub type CodeFilter = Box<dyn Fn(&KernelConfig, &mut Code) + Send + Sync>;
 /// let weights = TernaryMatrix::new(2, 3, vec![1, 0, -1, 1, 1, 1], Scales::Tensor(0.5))?;
 /// let linear = compiler.linear(&weights)?;
 ///
-/// let mut x = Activations::from_quantized(&[10, 20, 30], &[2.0], 3, linear.scales());
-/// let mut y = [0.0; 2];
+/// let mut x = Activations::new();
+/// x.quantize(linear.quantizer(), &[10.0, 20.0, 127.0], 1)?; // to 10, 20, 127 with a = 1
 /// linear.prepare(&mut x);
+/// let mut y = [0.0; 2];
 /// linear.run(&x, &mut OutputMatrix::new(&mut y, 1, 2).whole());
-/// assert_eq!(y, [-5.0, 15.0]); // (-20, 60) * 0.5 / 2
+/// assert_eq!(y, [-58.5, 78.5]); // (10 - 127, 10 + 20 + 127) * 0.5 / 1
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct KernelCompiler {
@@ -124,6 +135,7 @@ pub struct KernelCompiler {
     residence: Residence,
     threads: usize,
     known: Mutex<HashMap<Shape, Arc<Kernels>>>,
+    quantizers: Mutex<HashMap<QuantizerKey, Arc<Quantizer>>>,
     reports: Mutex<Vec<KernelReport>>,
 }
 
@@ -144,6 +156,7 @@ impl KernelCompiler {
             tuning: Arc::default(),
             residence: Residence::Dram,
             known: Mutex::default(),
+            quantizers: Mutex::default(),
             reports: Mutex::default(),
         }
     }
@@ -249,11 +262,12 @@ impl KernelCompiler {
 
     /// The first decode kernel that is right and for whose layout there are kernels of the other batch classes.
     fn select(&self, key: &KernelKey, preferred: &[KernelConfig]) -> Result<Kernels, KernelError> {
+        let quantizer = self.quantizer(key.k, key.scales, key.activation_bits)?;
         let mut last = "none was tried".to_owned();
         for config in self.offered(key, preferred) {
             let decode = self.build(key, &config).map_err(|error| error.to_string());
             match decode.and_then(|decode| self.complete(key, decode, preferred)) {
-                Ok(built) => return Ok(self.record(built)),
+                Ok(built) => return Ok(self.record(built, quantizer)),
                 Err(error) => last = error,
             }
         }
@@ -341,13 +355,32 @@ impl KernelCompiler {
         Ok(Built(kernel, report))
     }
 
-    fn record(&self, built: [Built; 3]) -> Kernels {
+    fn record(&self, built: [Built; 3], quantizer: Arc<Quantizer>) -> Kernels {
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        Kernels(built.map(|Built(kernel, report)| {
+        let by_batch = built.map(|Built(kernel, report)| {
             tracing::info!(name: "KernelSelected", key = %report.key, config = %report.config);
             reports.push(report);
             kernel
-        }))
+        });
+        Kernels { by_batch, quantizer }
+    }
+
+    /// The quantiser of an input that meets matrices of `k` columns with such scales, to `bits` bits: 8, or 4.
+    ///
+    /// # Errors
+    /// When no backend quantises rightly, which is a bug, or there is no executable memory.
+    pub fn quantizer(&self, k: usize, scales: Granularity, bits: u8) -> Result<Arc<Quantizer>, KernelError> {
+        let key = KernelKey { activation_bits: bits, ..KernelKey::new(1, k, Batch::Decode, scales) };
+        key.check().map_err(|error| KernelError::Shape { m: 1, k, error })?;
+        let mut known = self.quantizers.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.entry(QuantizerKey::of(&key)) {
+            Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+            Entry::Vacant(place) => {
+                let quantizer = Quantizer::new(*place.key(), &self.caps)
+                    .map_err(|error| KernelError::NoCandidate { key, last: error.to_string() })?;
+                Ok(Arc::clone(place.insert(Arc::new(quantizer))))
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::kernel::Kernel;
 use crate::key::{Batch, Epilogue};
 use crate::output::OutputColumns;
 use crate::packed::PackedMatrix;
+use crate::quantizer::Quantizer;
 
 /// Packed weights `[m, k]` and the verified kernels of their shape. Made by
 /// [`KernelCompiler::linear`](crate::KernelCompiler::linear); never changes; may be used from many threads at once.
@@ -61,6 +62,11 @@ impl TernaryLinear {
     /// The kernel that runs for `tokens` tokens.
     pub fn kernel(&self, tokens: usize) -> &Kernel {
         self.kernels.of(Batch::of(tokens))
+    }
+
+    /// What quantises its input, for [`Activations::quantize`]; shared by all matrices of that width and block length.
+    pub fn quantizer(&self) -> &Quantizer {
+        self.kernels.quantizer()
     }
 
     /// Makes the form of `x` that [`run`](Self::run) reads. Once for all matrices of one input and one shape of kernel;

@@ -25,7 +25,6 @@ pub use dense::{DenseData, DenseMatrix, DenseShapeError, PANEL_ROWS, PackedDense
 
 use std::fmt;
 
-use craftsman_golden::quantize::NonFinite;
 use craftsman_isa::HardwareCaps;
 
 use crate::OutputColumns;
@@ -115,12 +114,6 @@ impl FloatOps {
     ) {
         // SAFETY: as in `rms_norm`.
         unsafe { (self.operations.attention)(q, keys, values, scale, scores, out) }
-    }
-
-    /// One token to int8, `q[i] = round(x[i] * a)`; gives the multiplier `a = (1 / max(max|x|, 1e-5)) * 127`.
-    pub fn quantize_absmax(&self, x: &[f32], q: &mut [i8]) -> Result<f32, NonFinite> {
-        // SAFETY: as in `rms_norm`.
-        unsafe { (self.operations.quantize_absmax)(x, q) }
     }
 
     /// `x` (`[out.tokens(), w.cols()]`) times the transpose of `w`: the output columns `out.rows()`, which

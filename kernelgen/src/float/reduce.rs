@@ -1,7 +1,6 @@
 //! Reductions over one vector, and the operations that follow from them.
 
 use craftsman_golden::float::exp;
-use craftsman_golden::quantize::{ABSMAX_FLOOR, NonFinite};
 
 use super::vector::Vector;
 
@@ -84,26 +83,4 @@ pub(super) fn softmax<V: Vector>(v: V, x: &mut [f32]) {
     for x in x {
         *x /= sum;
     }
-}
-
-/// [`golden::quantize::absmax`](craftsman_golden::quantize::absmax).
-///
-/// Magnitudes are compared as integers, which order as the floats do and put infinities and NaN above all
-/// numbers. And the clamp is left out: with a = (1 / max) * 127 the products are at most 127 (1 + 2^-20),
-/// which round to 127. Adding
-/// 1.5 * 2^23 rounds to an integer, ties to even, and leaves it in the low bits.
-#[inline(always)]
-pub(super) fn quantize_absmax(x: &[f32], q: &mut [i8]) -> Result<f32, NonFinite> {
-    const ROUND: f32 = 12_582_912.0;
-    assert_eq!(x.len(), q.len(), "a quantised vector of unequal length");
-    let largest = x.iter().fold(0, |max, v| (v.to_bits() & 0x7fff_ffff).max(max));
-    let largest = f32::from_bits(largest);
-    if !largest.is_finite() {
-        NonFinite::check(x)?;
-    }
-    let a = 1.0 / largest.max(ABSMAX_FLOOR) * 127.0;
-    for (q, x) in q.iter_mut().zip(x) {
-        *q = (x * a + ROUND).to_bits() as i8;
-    }
-    Ok(a)
 }

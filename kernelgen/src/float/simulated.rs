@@ -19,7 +19,7 @@ use std::mem::ManuallyDrop;
 use std::os::unix::fs::FileExt;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
-use craftsman_golden::{float as golden, quantize};
+use craftsman_golden::float as golden;
 use half::{bf16, f16};
 
 use super::dense::Column;
@@ -73,12 +73,6 @@ simulated!(attend, |v, a, b, out, scratch| {
     attention::score(v, &a[..20], b, 0.3, scratch);
     attention::mix(v, &a[..2], b, &mut out[..80]);
     out[80..88].copy_from_slice(scratch);
-});
-simulated!(quantize, |_v, a, _b, out, _s| {
-    // SAFETY: the first quarter of the bytes of `out`, as integers.
-    let q = unsafe { from_raw_parts_mut(out.as_mut_ptr().cast::<i8>(), LEN) };
-    let scale = reduce::quantize_absmax(a, q);
-    out[LEN - 1] = scale.unwrap_or(f32::NAN);
 });
 simulated!(widen, |v, a, _b, out, _s| {
     // SAFETY: the first 64 bytes of `a`, as two groups of sixteen numbers of two bytes.
@@ -216,18 +210,6 @@ fn halves_of_attention() {
         for (score, key) in out[80..88].iter_mut().zip(b.chunks(20)) {
             *score = golden::dot16(&a[..20], key) * 0.3;
         }
-    });
-}
-
-#[test]
-fn quantisation() {
-    check(quantize, |a, _, out| {
-        let row = quantize::absmax(a).expect("finite");
-        let (words, _) = row.q.as_chunks::<4>();
-        for (out, q) in out.iter_mut().zip(words) {
-            *out = f32::from_le_bytes(q.map(|q| q as u8));
-        }
-        out[LEN - 1] = row.scale;
     });
 }
 

@@ -1,6 +1,5 @@
 //! One table of operations a tier: every algorithm, compiled for that tier's instructions.
 
-use craftsman_golden::quantize::NonFinite;
 use craftsman_isa::Feature;
 
 use super::dense::PackedDense;
@@ -27,7 +26,6 @@ pub(super) struct Operations {
     pub(super) add: unsafe fn(&mut [f32], &[f32]),
     pub(super) axpy: unsafe fn(f32, &[f32], &mut [f32]),
     pub(super) attention: Attention,
-    pub(super) quantize_absmax: unsafe fn(&[f32], &mut [i8]) -> Result<f32, NonFinite>,
     pub(super) dense_matmul: unsafe fn(&PackedDense, &[f32], &mut OutputColumns<'_>),
 }
 
@@ -79,10 +77,6 @@ macro_rules! tier {
                 attention::attention($vector, q, keys, values, scale, scores, out);
             }
             $(#[$target])?
-            fn quantize_absmax(x: &[f32], q: &mut [i8]) -> Result<f32, NonFinite> {
-                reduce::quantize_absmax(x, q)
-            }
-            $(#[$target])?
             fn dense_matmul(w: &PackedDense, x: &[f32], out: &mut OutputColumns<'_>) {
                 matmul::dense_matmul($vector, w, x, out);
             }
@@ -98,7 +92,6 @@ macro_rules! tier {
                 add,
                 axpy,
                 attention: attend,
-                quantize_absmax,
                 dense_matmul,
             }
         };

@@ -27,6 +27,8 @@ use patterns::{TOKEN_PATTERNS, token_row, weights};
 pub(crate) use patterns::{Random, weights as random_weights};
 
 pub use simulated::{Simulated, verify_simulated};
+#[cfg(test)]
+pub(crate) use simulated::{address, call, words};
 
 /// A kernel gave another answer than golden: a bug in an emitter, or a processor that does not keep its promises.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,7 +16,7 @@ use crate::kernel::emit;
 use crate::key::KernelKey;
 use crate::output::OutputMatrix;
 use crate::packed::PackedMatrix;
-use crate::simulate::{Access, Fault, Machine};
+use crate::simulate::{Access, Fault, Machine, Outcome};
 use crate::vocabulary::{Arguments, Field};
 
 /// What a verification in the simulator took.
@@ -75,7 +75,8 @@ const REGIONS: [Field; 7] = [
     Field::Scratch,
 ];
 
-fn address(field: Field) -> u64 {
+/// Where a buffer lies in the simulated machine.
+pub(crate) fn address(field: Field) -> u64 {
     let place = REGIONS.iter().position(|region| *region == field).unwrap_or(REGIONS.len());
     CODE * (place as u64 + 2)
 }
@@ -123,15 +124,13 @@ impl Simulation<'_> {
     }
 
     fn call(&mut self, code: &Code, buffers: Vec<(Field, Vec<u8>, Access)>) -> Result<Machine, Fault> {
-        let mut machine = Machine::new();
-        machine.set_budget(BUDGET);
-        for (field, bytes, access) in buffers {
-            machine.map(address(field), bytes, access)?;
-        }
-        machine.map(address(Field::Scratch), vec![0xA5; code.scratch], Access::ReadWrite)?;
-        let arguments = CODE * (REGIONS.len() as u64 + 3);
-        machine.map(arguments, self.argument_bytes(), Access::ReadWrite)?;
-        let outcome = machine.run(&code.bytes, CODE, &[arguments])?;
+        let layout = self.weights.layout();
+        let counts = [
+            (Field::Panels, layout.m / layout.panel_rows),
+            (Field::Tail, usize::from(!layout.m.is_multiple_of(layout.panel_rows))),
+            (Field::Tokens, self.x.tokens()),
+        ];
+        let (machine, outcome) = call(code, buffers, &counts)?;
         self.total.calls += 1;
         self.total.instructions += outcome.instructions();
         for (mnemonic, count) in outcome.counts() {
@@ -139,25 +138,33 @@ impl Simulation<'_> {
         }
         Ok(machine)
     }
-
-    /// [`Arguments`] for all rows, as bytes.
-    fn argument_bytes(&self) -> Vec<u8> {
-        let layout = self.weights.layout();
-        let counts = [
-            (Field::Panels, layout.m / layout.panel_rows),
-            (Field::Tail, usize::from(!layout.m.is_multiple_of(layout.panel_rows))),
-            (Field::Tokens, self.x.tokens()),
-        ];
-        let mut bytes = vec![0; size_of::<Arguments>()];
-        let addresses = REGIONS.map(|field| (field, address(field)));
-        for (field, value) in addresses.into_iter().chain(counts.map(|(field, count)| (field, count as u64)))
-        {
-            bytes[field.offset() as usize..][..8].copy_from_slice(&value.to_ne_bytes());
-        }
-        bytes
-    }
 }
 
-fn words(words: &[u32]) -> Vec<u8> {
+/// Runs emitted code with `buffers`, a work space as large as it asked for, and [`Arguments`] that name them and hold
+/// `counts`. What the buffers hold afterwards, the machine says by their [`address`].
+pub(crate) fn call(
+    code: &Code,
+    buffers: Vec<(Field, Vec<u8>, Access)>,
+    counts: &[(Field, usize)],
+) -> Result<(Machine, Outcome), Fault> {
+    let mut machine = Machine::new();
+    machine.set_budget(BUDGET);
+    for (field, bytes, access) in buffers {
+        machine.map(address(field), bytes, access)?;
+    }
+    machine.map(address(Field::Scratch), vec![0xA5; code.scratch], Access::ReadWrite)?;
+    let mut arguments = vec![0; size_of::<Arguments>()];
+    let addresses = REGIONS.map(|field| (field, address(field)));
+    let counts = counts.iter().map(|&(field, count)| (field, count as u64));
+    for (field, value) in addresses.into_iter().chain(counts) {
+        arguments[field.offset() as usize..][..8].copy_from_slice(&value.to_ne_bytes());
+    }
+    let place = CODE * (REGIONS.len() as u64 + 3);
+    machine.map(place, arguments, Access::ReadWrite)?;
+    let outcome = machine.run(&code.bytes, CODE, &[place])?;
+    Ok((machine, outcome))
+}
+
+pub(crate) fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }

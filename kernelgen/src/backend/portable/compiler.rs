@@ -365,9 +365,10 @@ impl Emitter for Compiler<'_> {
     }
 
     fn store_narrow(&mut self, to: Pointer, offset: i64, from: Vector) {
-        let value = self.get(from);
-        let lowest = self.shuffled(value, value, [0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12]);
-        let lanes = self.cast(lowest, I32X4);
+        let value = self.lanes_of(from, I32X4);
+        let words = self.builder.ins().snarrow(value, value);
+        let bytes = self.builder.ins().snarrow(words, words);
+        let lanes = self.cast(bytes, I32X4);
         let lane = self.builder.ins().extractlane(lanes, 0);
         let (base, offset) = self.at(to, offset);
         self.builder.ins().store(flags(), lane, base, offset);

@@ -68,7 +68,7 @@ impl Attention {
         let (q, k, v) = (sized(q, tokens * query), sized(k, tokens * kv), sized(v, tokens * kv));
         let mixed = sized(mixed, tokens * query);
 
-        quantised.fill(engine.ops, x, tokens, [&self.q, &self.k, &self.v])?;
+        quantised.fill(x, tokens, [&self.q, &self.k, &self.v])?;
         let product = |linear, out| Product { linear, x, input: &*quantised, out };
         let products = vec![product(&self.q, &mut *q), product(&self.k, &mut *k), product(&self.v, &mut *v)];
         linear::run(engine, products);
@@ -85,7 +85,7 @@ impl Attention {
             }
             None => &*mixed,
         };
-        quantised.fill(engine.ops, mixed, tokens, [&self.o])?;
+        quantised.fill(mixed, tokens, [&self.o])?;
         linear::run(engine, vec![Product { linear: &self.o, x: mixed, input: quantised, out }]);
         Ok(())
     }

@@ -44,7 +44,7 @@ pub(crate) fn forward(
     scratch: &mut GatedScratch,
 ) -> Result<(), ModelError> {
     let GatedScratch { gate, up, inputs: quantised, inner } = scratch;
-    quantise_inputs(engine.ops, groups, inputs, quantised)?;
+    quantise_inputs(groups, inputs, quantised)?;
     let width = groups.iter().map(|group| group.rows * group.gated.up.m()).sum();
     let (gate, up) = (sized(gate, width), sized(up, width));
     let mut products = Vec::with_capacity(2 * groups.len());
@@ -67,7 +67,7 @@ pub(crate) fn forward(
     }
     linear::run(engine, products);
     activate(engine, groups, gate, up);
-    quantise_inner(engine, groups, up, inner)?;
+    quantise_inner(groups, up, inner)?;
     let (mut up, mut out) = (&*up, out);
     let mut products = Vec::with_capacity(groups.len());
     for (group, input) in groups.iter().zip(&*inner) {
@@ -86,7 +86,6 @@ pub(crate) fn forward(
 }
 
 fn quantise_inputs(
-    ops: FloatOps,
     groups: &[Group<'_>],
     inputs: &[&[f32]],
     quantised: &mut Vec<Quantised>,
@@ -95,7 +94,7 @@ fn quantise_inputs(
     for (index, (x, quantised)) in inputs.iter().zip(quantised).enumerate() {
         let readers = groups.iter().filter(|group| group.input == index);
         let rows = readers.clone().next().map_or(0, |group| group.rows);
-        quantised.fill(ops, x, rows, readers.flat_map(|group| [&group.gated.gate, &group.gated.up]))?;
+        quantised.fill(x, rows, readers.flat_map(|group| [&group.gated.gate, &group.gated.up]))?;
     }
     Ok(())
 }
@@ -121,7 +120,6 @@ fn activate(engine: &Engine<'_>, groups: &[Group<'_>], gate: &mut [f32], up: &mu
 }
 
 fn quantise_inner(
-    engine: &Engine<'_>,
     groups: &[Group<'_>],
     up: &[f32],
     inner: &mut Vec<Quantised>,
@@ -131,7 +129,7 @@ fn quantise_inner(
     for (group, quantised) in groups.iter().zip(inner) {
         let (x, rest) = up.split_at(group.rows * group.gated.up.m());
         up = rest;
-        quantised.fill(engine.ops, x, group.rows, [&group.gated.down])?;
+        quantised.fill(x, group.rows, [&group.gated.down])?;
     }
     Ok(())
 }

@@ -76,7 +76,6 @@ impl Quantised {
     /// Quantises `x`, `[n, k]`, anew for every one of `linears`; the memory of the last input is reused.
     pub(crate) fn fill<'a>(
         &mut self,
-        ops: FloatOps,
         x: &[f32],
         n: usize,
         linears: impl IntoIterator<Item = &'a Linear>,
@@ -91,7 +90,7 @@ impl Quantised {
                 if self.forms.len() == self.valid {
                     self.forms.push(Activations::new());
                 }
-                self.forms[index].quantize(&ops, x, n, linear.k(), granularity).map_err(non_finite)?;
+                self.forms[index].quantize(linear.quantizer(), x, n).map_err(non_finite)?;
                 self.valid += 1;
             }
             linear.prepare(&mut self.forms[index]);
