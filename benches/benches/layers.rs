@@ -6,7 +6,6 @@ use std::hint::black_box;
 
 use craftsman_benches::{float_tokens, ternary_matrix};
 use craftsman_isa::HardwareCaps;
-use craftsman_kernelgen::float::FloatOps;
 use craftsman_kernelgen::{Activations, KernelCompiler, OutputMatrix};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -16,7 +15,6 @@ const TOKENS: [usize; 3] = [1, 8, 64];
 
 fn layers(criterion: &mut Criterion) {
     let (caps, mut x) = (HardwareCaps::detect(), Activations::new());
-    let (compiler, ops) = (KernelCompiler::new(caps.clone()), FloatOps::for_caps(&caps));
     for (m, k) in SHAPES {
         let mut group = criterion.benchmark_group(format!("layer {m}x{k}"));
         let linear =
@@ -26,7 +24,7 @@ fn layers(criterion: &mut Criterion) {
             let (input, mut y) = (float_tokens(n, k), vec![0.0; n * m]);
             group.bench_function(BenchmarkId::from_parameter(format!("{n} tokens")), |bencher| {
                 bencher.iter(|| {
-                    x.quantize(&ops, black_box(&input), n, k, linear.scales()).expect("finite numbers");
+                    x.quantize(linear.quantizer(), black_box(&input), n).expect("finite numbers");
                     linear.prepare(&mut x);
                     linear.run(&x, &mut OutputMatrix::new(black_box(&mut y), n, m).whole());
                 });

@@ -6,7 +6,6 @@ use craftsman_golden::TernaryMatrix;
 use craftsman_golden::gemm::ternary_gemm;
 use craftsman_golden::quantize::absmax;
 use craftsman_isa::HardwareCaps;
-use craftsman_kernelgen::float::FloatOps;
 use craftsman_kernelgen::{Activations, Batch, KernelCompiler, KernelKey, OutputMatrix, TernaryLinear};
 
 use crate::clock::timed;

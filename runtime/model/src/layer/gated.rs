@@ -119,11 +119,7 @@ fn activate(engine: &Engine<'_>, groups: &[Group<'_>], gate: &mut [f32], up: &mu
     engine.threads.run(jobs, |(gated, gates, ups)| gated.activate(engine.ops, gates, ups));
 }
 
-fn quantise_inner(
-    groups: &[Group<'_>],
-    up: &[f32],
-    inner: &mut Vec<Quantised>,
-) -> Result<(), ModelError> {
+fn quantise_inner(groups: &[Group<'_>], up: &[f32], inner: &mut Vec<Quantised>) -> Result<(), ModelError> {
     inner.resize_with(inner.len().max(groups.len()), Quantised::default);
     let mut up = up;
     for (group, quantised) in groups.iter().zip(inner) {
