@@ -14,7 +14,7 @@ const SHAPES: [(usize, usize); 3] = [(2560, 2560), (6912, 2560), (2560, 6912)];
 const TOKENS: [usize; 3] = [1, 8, 64];
 
 fn layers(criterion: &mut Criterion) {
-    let (caps, mut x) = (HardwareCaps::detect(), Activations::new());
+    let (compiler, mut x) = (KernelCompiler::new(HardwareCaps::detect()), Activations::new());
     for (m, k) in SHAPES {
         let mut group = criterion.benchmark_group(format!("layer {m}x{k}"));
         let linear =
