@@ -43,8 +43,8 @@ impl InputForm {
     }
 }
 
-/// Words exist for a multiple of so many tokens, so that code that takes many tokens at a time need not stop between
-/// them.
+/// Words exist for a multiple of so many tokens, and groups of forms divide it, so that code that takes many tokens at a
+/// time need not stop between them.
 pub(crate) const TOKEN_GRANULE: usize = 32;
 
 /// The int8 activations of `n` tokens, each with its scale and the sums of its blocks.

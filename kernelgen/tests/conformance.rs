@@ -109,3 +109,21 @@ fn kernels_at_every_edge_are_verified() {
     }
     assert!(failures.is_empty(), "{failures:#?}");
 }
+
+/// Tokens whose activations are too many for one call are taken in several.
+#[test]
+fn many_tokens_of_wide_rows() {
+    let (m, k, n) = (5, 20_000, 75);
+    let number = |index: usize| index.wrapping_mul(0x9E37_79B9) >> 13;
+    let trits: Vec<i8> = (0..m * k).map(|index| (number(index) % 3) as i8 - 1).collect();
+    let blocks = (0..m * k.div_ceil(256)).map(|index| index as f32 + 0.5).collect();
+    let q: Vec<i8> = (0..n * k).map(|index| number(index) as i8).collect();
+    let a: Vec<f32> = (0..n).map(|token| token as f32 + 1.0).collect();
+    for scales in [Scales::Tensor(1.5), Scales::Block { size: 256, values: blocks }] {
+        let w = TernaryMatrix::new(m, k, trits.clone(), scales).unwrap();
+        let expected: Vec<u32> = ternary_gemm(&w, &q, &a).iter().map(|y| y.to_bits()).collect();
+        for compiler in compilers() {
+            assert_eq!(run(&compiler, &w, &q, &a, 1), expected, "{:?}", compiler.caps().tier());
+        }
+    }
+}
