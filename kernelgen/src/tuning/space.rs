@@ -19,8 +19,8 @@ const LADDERS: [Ladder; 4] = [
         set: |tile, panels| Tile { panels, streams: panels.div_ceil(tile.interleave()), ..tile },
     },
     Ladder {
-        // As many as registers hold sums, on any tier.
-        values: &[1, 2, 3, 4, 5, 6, 8, 10, 12, 16],
+        // As many as registers hold sums, on any tier; 8, 16 and 32 are what tiles take.
+        values: &[1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 32],
         get: |tile| tile.tokens,
         set: |tile, tokens| Tile { tokens, ..tile },
     },
