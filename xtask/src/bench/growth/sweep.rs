@@ -134,8 +134,10 @@ fn threads(side: usize, short: bool) -> Sweep {
     let all = available_parallelism().map_or(1, usize::from);
     let points = (1..=all).flat_map(|threads| {
         let cached = Product { threads, ..product(side, side) };
-        let memory = if short { cached } else { product(4096, 14336) };
-        let memory = Product { threads, residence: Residence::Dram, ..memory };
+        // Small matrices would take thousands of copies to fill the memory.
+        let (memory, residence) =
+            if short { (cached, Residence::Cache) } else { (product(4096, 14336), Residence::Dram) };
+        let memory = Product { threads, residence, ..memory };
         [(cached, ", in cache"), (memory, ", from memory")]
     });
     Sweep {
