@@ -121,7 +121,7 @@ pub struct Compare {
 pub struct Report {
     #[command(flatten)]
     pub history: History,
-    /// The page to write; its plots are inside
+    /// The page to write: HTML with plots inside, or, when it ends in .md, the latest figures as Markdown
     #[arg(long, value_name = "FILE", default_value = "target/bench-report.html")]
     pub out: PathBuf,
 }

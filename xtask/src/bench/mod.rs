@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measure, keep, compare, draw.
 
 mod compare;
+mod figures;
 mod growth;
 mod history;
 mod record;

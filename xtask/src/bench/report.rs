@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use super::compare::{Change, Verdict, changes};
+use super::figures;
 use super::history::{History, write_file};
 use super::record::{Figure, Run};
 use crate::cli;
@@ -28,18 +29,24 @@ pub fn run(arguments: &cli::Report) -> Result<ExitCode, Failure> {
         let folder = folder.display();
         return Err(Failure::Usage(format!("{folder}: no histories; `cargo xtask bench run` makes one")));
     }
+    let markdown = arguments.out.extension().is_some_and(|extension| extension == "md");
+    let page = if markdown { figures::page(&histories)? } else { html(&histories)? };
+    write_file(&arguments.out, &page)?;
+    print(&format!("wrote {}", arguments.out.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn html(histories: &[History]) -> Result<String, Failure> {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Benchmarks</title><style>{STYLE}</style>\n\
          <h1>Benchmarks</h1>\n<p>A figure is how many times as fast as the reference of the same process a kernel was, \
          both timed in interleaved rounds. Points are medians, bands the middle half; above is better.</p>\n"
     );
     for history in histories {
-        page.push_str(&section(&history)?);
+        page.push_str(&section(history)?);
     }
     page.push_str("</html>\n");
-    write_file(&arguments.out, &page)?;
-    print(&format!("wrote {}", arguments.out.display()))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(page)
 }
 
 /// One kind of machine. What stands in histories was checked to be plain text when it was read.
