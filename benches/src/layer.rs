@@ -2,11 +2,13 @@
 
 use std::hint::black_box;
 
-use craftsman_golden::TernaryMatrix;
+use craftsman_golden::float::silu_mul;
 use craftsman_golden::gemm::ternary_gemm;
-use craftsman_golden::quantize::absmax;
+use craftsman_golden::quantize::{QuantizedRow, absmax};
 use craftsman_isa::HardwareCaps;
-use craftsman_kernelgen::{Activations, Batch, KernelCompiler, KernelKey, OutputMatrix, TernaryLinear};
+use craftsman_kernelgen::{
+    Activations, Batch, Epilogue, KernelCompiler, KernelKey, OutputMatrix, TernaryLinear,
+};
 
 use crate::clock::timed;
 use crate::contest::Contestant;
@@ -30,7 +32,23 @@ pub fn field(m: usize, k: usize, caps: &HardwareCaps, offer: Offer) -> Field {
     }
     let selected = compiler.linear(&w).expect("the portable kernel exists for every shape");
     subjects.push(layer("selected", selected));
-    Field { subjects, references: vec![golden(w)], unusable }
+    let golden = golden(w.k(), (m * k) as f64, move |row| ternary_gemm(&w, &row.q, &[row.scale]));
+    Field { subjects, references: vec![golden], unusable }
+}
+
+/// Gate and up matrix `[m, k]` of a feed-forward block in one kernel, `silu(gate) * up`, beside golden's three steps.
+pub fn gated_field(m: usize, k: usize, caps: &HardwareCaps) -> Field {
+    let w = ternary_matrix(m, k);
+    let fused = KernelCompiler::new(caps.clone()).fused(&[&w, &w], Epilogue::Silu);
+    let mut subject = layer("selected", fused.expect("the portable kernel exists for every shape"));
+    subject.contestant.work *= 2.0;
+    let golden = golden(k, 2.0 * (m * k) as f64, move |row| {
+        let gate = ternary_gemm(&w, &row.q, &[row.scale]);
+        let mut up = ternary_gemm(&w, &row.q, &[row.scale]);
+        silu_mul(&gate, &mut up);
+        up
+    });
+    Field { subjects: vec![subject], references: vec![golden], unusable: Vec::new() }
 }
 
 fn layer(name: &str, linear: TernaryLinear) -> Subject {
@@ -51,13 +69,13 @@ fn layer(name: &str, linear: TernaryLinear) -> Subject {
     Subject { contestant, config }
 }
 
-fn golden(w: TernaryMatrix) -> Contestant<'static> {
-    let (work, input) = ((w.m() * w.k()) as f64, float_tokens(1, w.k()));
+fn golden(k: usize, work: f64, layer: impl Fn(&QuantizedRow) -> Vec<f32> + 'static) -> Contestant<'static> {
+    let input = float_tokens(1, k);
     Contestant::new("golden", work, work, move |calls| {
         timed(|| {
             for _ in 0..calls {
                 let row = absmax(black_box(&input)).expect("finite numbers");
-                black_box(ternary_gemm(&w, &row.q, &[row.scale]));
+                black_box(layer(&row));
             }
         })
     })

@@ -32,6 +32,14 @@ pub enum Task {
         /// Input features.
         k: usize,
     },
+    /// The same for the gate and up matrices of a feed-forward block, `[m, k]` each, with the activation function inside
+    /// the kernel.
+    Gated {
+        /// Output features.
+        m: usize,
+        /// Input features.
+        k: usize,
+    },
     /// Emission of the decode kernel of an `[m, k]` product, by every family on every backend.
     Emission {
         /// Output features.
@@ -66,6 +74,7 @@ pub static FULL: &[Regime] = &[
     regime("batch8-dram", "eight tokens, weights from memory", product(4096, 14336, 8, Residence::Dram, 1)),
     regime("prefill-512", "512 tokens, 2560x2560", product(2560, 2560, 512, Residence::Cache, 1)),
     regime("layer-2560x6912", "quantise one token and multiply", Task::Layer { m: 2560, k: 6912 }),
+    regime("gated-6912x2560", "quantise, gate, up and silu", Task::Gated { m: 6912, k: 2560 }),
     regime("emit-2560x6912", "emission of a decode kernel", Task::Emission { m: 2560, k: 6912 }),
 ];
 
@@ -75,6 +84,7 @@ pub static SHORT: &[Regime] = &[
     regime("short-decode-2t", "one token, two threads", product(256, 256, 1, Residence::Cache, 2)),
     regime("short-prefill", "nine tokens", product(128, 256, 9, Residence::Cache, 1)),
     regime("short-layer", "quantise and multiply", Task::Layer { m: 128, k: 256 }),
+    regime("short-gated", "quantise, gate, up and silu", Task::Gated { m: 128, k: 256 }),
     regime("short-emit", "emission", Task::Emission { m: 128, k: 256 }),
 ];
 
@@ -101,7 +111,7 @@ impl Regime {
     pub fn threads(&self) -> usize {
         match self.task {
             Task::Product(product) => product.threads,
-            Task::Layer { .. } | Task::Emission { .. } => 1,
+            Task::Layer { .. } | Task::Gated { .. } | Task::Emission { .. } => 1,
         }
     }
 
@@ -110,6 +120,7 @@ impl Regime {
         match self.task {
             Task::Product(product) => product::field(product, caps, offer),
             Task::Layer { m, k } => layer::field(m, k, caps, offer),
+            Task::Gated { m, k } => layer::gated_field(m, k, caps),
             Task::Emission { m, k } => emission::field(m, k, caps, offer),
         }
     }

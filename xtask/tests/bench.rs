@@ -19,7 +19,9 @@ fn a_planted_slow_down_is_found_and_named() {
     let (run, planted) = (["run", "--short"], "short-decode portable-i2s=20");
     let first = bench(folder.path(), &run);
     assert_eq!(first.status.code(), Some(0), "{}", text(&first));
-    for regime in ["short-decode", "short-decode-2t", "short-prefill", "short-layer", "short-emit"] {
+    for regime in
+        ["short-decode", "short-decode-2t", "short-prefill", "short-layer", "short-gated", "short-emit"]
+    {
         assert!(text(&first).contains(regime), "{}", text(&first));
     }
     let second = bench(folder.path(), &[&run[..], &["--plant-slowdown", planted, "--json"]].concat());
@@ -35,7 +37,7 @@ fn a_planted_slow_down_is_found_and_named() {
     assert_eq!(drawn.status.code(), Some(0), "{}", text(&drawn));
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<tr class=\"slower\"><td>short-decode portable-i2s"), "{page}");
-    assert!(page.matches("<svg").count() == 5 && page.ends_with("</html>\n"), "{page}");
+    assert!(page.matches("<svg").count() == 6 && page.ends_with("</html>\n"), "{page}");
 
     let json = bench(folder.path(), &["compare", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
