@@ -2,6 +2,7 @@
 
 mod panel;
 mod planes;
+mod sliced;
 
 use craftsman_golden::TernaryMatrix;
 
@@ -14,7 +15,7 @@ use crate::packed::{Layout, PackedMatrix};
 use crate::vocabulary::{Emitter, Word};
 
 /// Every family.
-pub static ALL: &[&dyn Family] = &[&planes::I2S, &planes::BASE3];
+pub static ALL: &[&dyn Family] = &[&planes::I2S, &planes::BASE3, &sliced::SLICED];
 
 /// A packed layout and the algorithm that multiplies with it.
 pub trait Family: Sync {

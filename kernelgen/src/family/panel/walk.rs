@@ -8,6 +8,9 @@ use crate::config::Tile;
 use crate::key::{Batch, KernelKey};
 use crate::vocabulary::{Emitter, Field, Pointer, Vector};
 
+/// Bytes that a prefetch brings.
+const CACHE_LINE: i64 = 64;
+
 /// Emits one kernel. Its fields are what a family's steps work with.
 pub(crate) struct Walk<'e> {
     pub(crate) e: &'e mut dyn Emitter,
@@ -202,9 +205,14 @@ impl<'e> Walk<'e> {
 
     /// Asks for the weights of `panel` at `step`, as far ahead as the tile says; once a cache line.
     pub(crate) fn prefetch_weights(&mut self, panel: usize, step: usize) {
-        let offset = self.weight_offset(panel, step);
-        if self.tile.prefetch > 0 && offset.rem_euclid(64) < self.geometry.step_bytes as i64 {
-            self.e.prefetch(self.weights, offset + self.tile.prefetch as i64);
+        if self.tile.prefetch == 0 {
+            return;
+        }
+        let step_begins = self.weight_offset(panel, step);
+        let step_ends = step_begins + self.geometry.step_bytes as i64;
+        let first_line = (step_begins + CACHE_LINE - 1).div_euclid(CACHE_LINE) * CACHE_LINE;
+        for line in (first_line..step_ends).step_by(CACHE_LINE as usize) {
+            self.e.prefetch(self.weights, line + self.tile.prefetch as i64);
         }
     }
 

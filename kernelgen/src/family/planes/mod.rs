@@ -64,9 +64,6 @@ impl Family for Planes {
     }
 
     fn configs(&self, key: &KernelKey, backend: &dyn Backend) -> Vec<KernelConfig> {
-        if key.activation_bits != 8 {
-            return Vec::new();
-        }
         let plans = self.0.plans.iter().filter(|plan| plan.suits(backend.accumulation()));
         let tiles = |plan: &'static Plan| {
             tiles(key, backend, self.0, plan).into_iter().map(move |tile| (plan.name, tile))
