@@ -64,6 +64,20 @@ fn every_epilogue_is_simulated() {
 }
 
 #[test]
+fn four_bit_activations_are_simulated() {
+    let caps = caps("sapphire-rapids");
+    let mut failed = Vec::new();
+    for (batch, scales) in Batch::ALL.into_iter().zip(SCALES) {
+        for (m, k) in [(1, 1), (33, 66), (130, 129)] {
+            let key = KernelKey { activation_bits: 4, ..KernelKey::new(m, k, batch, scales) };
+            assert!(representatives(&caps, &key).iter().any(|config| config.family == "sliced"));
+            failed.extend(failures(&caps, &key));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
 fn real_shapes_are_simulated() {
     let caps = caps("sapphire-rapids");
     for (m, k) in [(640, 2560), (2560, 6912)] {

@@ -17,8 +17,8 @@ use crate::vocabulary::{Accumulation, Emitter, Word};
 /// Every backend, the most capable first: the order in which the selector tries them.
 pub static ALL: &[&dyn Backend] = &[
     &amx::AMX,
-    &avx512bitalg::AVX512_BITALG,
     &avx512vnni::AVX512_VNNI,
+    &avx512bitalg::AVX512_BITALG,
     &avxvnni::AVX_VNNI,
     &avx512bw::AVX512_BW,
     &avx2::AVX2,

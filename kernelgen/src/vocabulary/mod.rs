@@ -70,7 +70,8 @@ pub trait Emitter {
     /// Ends the innermost `while`: `field -= step`, and round again.
     fn end_while(&mut self);
     /// Begins an innermost loop of `count` (at least one) rounds; may not be nested. Inside of it there are no words
-    /// that take constants: [`splat`](Self::splat), [`store_lanes`](Self::store_lanes), `copy_field`.
+    /// that want the counter's register for a moment: [`splat`](Self::splat), [`load_lanes`](Self::load_lanes),
+    /// [`store_lanes`](Self::store_lanes), [`store_sign_bits`](Self::store_sign_bits), `copy_field`.
     fn begin_repeat(&mut self, count: usize, name: &str);
     /// Ends the loop that [`begin_repeat`](Self::begin_repeat) began.
     fn end_repeat(&mut self);

@@ -61,3 +61,62 @@ fn slice(key: &KernelKey, e: &mut dyn Emitter, [source, slices]: [Pointer; 2], c
         e.release(vector);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::KernelConfig;
+    use crate::kernel::emit;
+    use crate::key::Batch;
+    use crate::simulate::{Access, Machine};
+    use crate::vocabulary::Arguments;
+    use craftsman_golden::Granularity;
+    use craftsman_isa::recorded;
+    use proptest::prelude::*;
+
+    /// The addresses of the code, its arguments, the rows and the slices.
+    const PLACES: [u64; 4] = [1 << 32, 2 << 32, 3 << 32, 4 << 32];
+
+    /// What the emitted code makes of `rows`, in the simulator.
+    fn sliced(key: &KernelKey, rows: &[u8], tokens: usize) -> Vec<u8> {
+        let [code_at, arguments_at, rows_at, slices_at] = PLACES;
+        let config: KernelConfig = "avx512bitalg-sliced.counts-1x1s1u1p0".parse().unwrap();
+        let code = emit(key, &config, &recorded::by_name("zen4").unwrap()).unwrap().input.unwrap();
+        let mut arguments = vec![0; size_of::<Arguments>()];
+        let values =
+            [(Field::Source, rows_at), (Field::Activations, slices_at), (Field::Tokens, tokens as u64)];
+        for (field, value) in values {
+            arguments[field.offset() as usize..][..8].copy_from_slice(&value.to_ne_bytes());
+        }
+        let mut machine = Machine::new();
+        machine.map(arguments_at, arguments, Access::ReadWrite).unwrap();
+        machine.map(rows_at, rows.to_vec(), Access::Read).unwrap();
+        machine.map(slices_at, vec![0xA5; form(key).bytes(tokens)], Access::ReadWrite).unwrap();
+        machine.run(&code.bytes, code_at, &[arguments_at]).unwrap();
+        machine.bytes(slices_at).unwrap().to_vec()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_bit_is_in_its_slice(k in 1_usize..300, tokens in 1_usize..4, four in any::<bool>(), seed in any::<u64>()) {
+            let bits = if four { 4 } else { 8 };
+            let key = KernelKey { activation_bits: bits, ..KernelKey::new(1, k, Batch::Prefill, Granularity::Tensor) };
+            let padded = key.padded_k();
+            let value = |at: usize| (seed.wrapping_mul(2 * at as u64 + 1) >> 33) as i8 >> (8 - bits);
+            let q: Vec<i8> = (0..tokens * padded).map(|at| if at % padded < k { value(at) } else { 0 }).collect();
+            let rows: Vec<u8> = q.iter().map(|q| q.cast_unsigned()).collect();
+            let slices = sliced(&key, &rows, tokens);
+            for token in 0..tokens {
+                for column in 0..k {
+                    let step = form(&key).token_offset(token) + column / 64 * 8 * usize::from(bits);
+                    for bit in 0..usize::from(bits) {
+                        let found = slices[step + 8 * bit + column % 64 / 8] >> (column % 8) & 1;
+                        prop_assert_eq!(found, rows[token * padded + column] >> bit & 1, "{} {}", column, bit);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -115,7 +115,7 @@ fn tiles(key: &KernelKey, backend: &dyn Backend) -> Vec<Tile> {
     let extents: &[(usize, usize)] = match key.batch {
         _ if !fast => &[(2, 1), (1, 1)],
         Batch::Decode => &[(4, 1), (8, 1), (2, 1), (1, 1)],
-        Batch::Small | Batch::Prefill => &[(2, 4), (1, 8), (4, 4), (2, 2), (1, 4), (4, 1), (2, 1), (1, 1)],
+        Batch::Small | Batch::Prefill => &[(2, 4), (1, 4), (2, 2), (2, 1), (1, 1)],
     };
     let ahead: &[usize] = if key.batch == Batch::Prefill || !fast { &[0] } else { &[2048, 0] };
     let mut tiles = Vec::new();
