@@ -95,10 +95,13 @@ impl Activations {
         assert_eq!(x.len(), n * k, "activations of {n} tokens");
         self.reshape(n, k, quantizer.scales());
         self.bits = quantizer.bits();
-        quantizer.run(x, &mut self.q, &mut self.words);
+        // Words of tokens beyond n stay zeros.
+        let stride = self.words_per_token();
+        let words = &mut self.words[..n * stride];
+        quantizer.run(x, &mut self.q, words);
         let not_positive =
             |words: &[u32]| f32::from_bits(words[0]) <= 0.0 || f32::from_bits(words[0]).is_nan();
-        match self.words.chunks_exact(self.words_per_token()).position(not_positive) {
+        match words.chunks_exact(stride).position(not_positive) {
             None => Ok(()),
             Some(token) => NonFinite::check(&x[token * k..][..k])
                 .map_err(|error| NonFinite { index: token * k + error.index, ..error }),
