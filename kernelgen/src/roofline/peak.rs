@@ -4,7 +4,8 @@
 //! repeat:  w = load;  for each sum:  sum += dot(w, x[sum])
 //! ```
 //! There are enough independent sums to hide an instruction's latency, and one load a round, so that no compiler can
-//! move the products out of the loop. What a kernel reaches of this rate is what unpacking and memory leave it.
+//! move the products out of the loop. Where there are tiles, products are those of whole tiles. What a kernel reaches of
+//! this rate is what unpacking and memory leave it.
 
 use craftsman_isa::HardwareCaps;
 
@@ -13,10 +14,16 @@ use super::probe::{Probe, best_backend};
 use super::samples::Samples;
 use crate::backend::Backend;
 use crate::code::EmitError;
-use crate::vocabulary::{Accumulate, Accumulation, Binary, Emitter, Field};
+use crate::vocabulary::{
+    Accumulate, Accumulation, Binary, Emitter, Field, TileRegister, TileShape, Word, tiles,
+};
 
 /// Rounds of one run: some milliseconds.
 const ROUNDS: usize = 1 << 20;
+/// The same with tiles, whose products take some sixteen cycles.
+const TILE_ROUNDS: usize = 1 << 17;
+/// Tiles that are sums; the last two are the factors.
+const TILE_SUMS: usize = tiles::REGISTERS - 2;
 /// Registers that are neither a sum nor an activation: the weights, and what a backend needs for itself.
 const OTHER_REGISTERS: usize = 4;
 
@@ -51,8 +58,13 @@ impl PeakProbe {
     /// When it does not run here, multiplies no bytes, or there is no executable memory.
     pub fn on(backend: &dyn Backend, caps: &HardwareCaps) -> Result<Self, EmitError> {
         let sums = (backend.registers() - OTHER_REGISTERS) / 2;
-        let probe = Probe::new(backend, caps, 0, &mut |emitter| say(emitter, sums))?;
-        let products = ROUNDS * sums * backend.lanes() * 4;
+        let (probe, products) = if backend.says(Word::Tiles) {
+            let probe = Probe::new(backend, caps, 0, &mut |emitter| say_tiles(emitter, TILE_ROUNDS))?;
+            (probe, TILE_ROUNDS * TILE_SUMS * tiles::ROWS * tiles::ROW_BYTES * tiles::ROWS)
+        } else {
+            let probe = Probe::new(backend, caps, 0, &mut |emitter| say(emitter, sums))?;
+            (probe, ROUNDS * sums * backend.lanes() * 4)
+        };
         Ok(Self { backend: backend.name(), products: products as u64, probe })
     }
 
@@ -110,10 +122,36 @@ fn say(e: &mut dyn Emitter, sums: usize) {
     }
 }
 
+/// Says the loop of products of tiles. The work space holds the factors, and takes the sums.
+fn say_tiles(e: &mut dyn Emitter, rounds: usize) {
+    e.reserve_scratch(tiles::ROWS * tiles::ROW_BYTES);
+    let scratch = e.pointer(Field::Scratch);
+    let [a, b] = [0, 1].map(|factor| TileRegister((TILE_SUMS + factor) as u32));
+    let sums = || (0..TILE_SUMS as u32).map(TileRegister);
+    let shape = TileShape { rows: tiles::ROWS, row_bytes: tiles::ROW_BYTES };
+    if let Some(e) = e.tiles() {
+        e.configure(&[shape; tiles::REGISTERS]);
+        for factor in [a, b] {
+            e.load_rows(factor, scratch, 0, tiles::ROW_BYTES);
+        }
+    }
+    e.begin_repeat(rounds, "products of tiles");
+    if let Some(e) = e.tiles() {
+        sums().for_each(|sum| e.multiply(sum, a, b));
+    }
+    e.end_repeat();
+    if let Some(e) = e.tiles() {
+        sums().for_each(|sum| e.store_rows(scratch, 0, tiles::ROW_BYTES, sum));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backend;
+    use crate::simulate::{Access, Machine};
+    use crate::vocabulary::Arguments;
+    use craftsman_isa::recorded;
 
     #[test]
     fn every_backend_that_runs_here_counts_its_products() {
@@ -131,5 +169,22 @@ mod tests {
         let bare = craftsman_isa::recorded::by_name("bare-x86-64").unwrap();
         let above = backend::ALL.iter().find(|backend| !backend.runs_on(&bare)).unwrap();
         assert!(PeakProbe::on(*above, &bare).is_err());
+    }
+
+    #[test]
+    fn tiles_are_multiplied_as_often_as_is_counted() {
+        let caps = recorded::by_name("sapphire-rapids").unwrap();
+        let backend = backend::by_name("amx").unwrap();
+        let code = backend.compile(&caps, &mut |e| say_tiles(e, 3)).unwrap();
+        let mut machine = Machine::new();
+        let (arguments, scratch) = (0x1000_u64, 0x2000_u64);
+        let mut bytes = vec![0; size_of::<Arguments>()];
+        bytes[Field::Scratch.offset() as usize..][..8].copy_from_slice(&scratch.to_ne_bytes());
+        machine.map(arguments, bytes, Access::Read).unwrap();
+        machine.map(scratch, vec![1; code.scratch], Access::ReadWrite).unwrap();
+        let outcome = machine.run(&code.bytes, 0x10_0000, &[arguments]).unwrap();
+        assert_eq!(outcome.count("tdpbsud"), 3 * TILE_SUMS as u64);
+        // Three rounds of sixty-four products of ones.
+        assert_eq!(machine.bytes(scratch).unwrap()[..4], (3 * 64_u32).to_ne_bytes());
     }
 }
