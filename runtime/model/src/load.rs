@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use craftsman_golden::{Scales, TernaryMatrix};
-use craftsman_kernelgen::KernelCompiler;
 use craftsman_kernelgen::float::{DenseMatrix, PackedDense};
+use craftsman_kernelgen::{Epilogue, KernelCompiler};
 
-use crate::architecture::Architecture;
+use crate::architecture::{Activation, Architecture};
 use crate::config::{ExpertConfig, ModelConfig};
 use crate::container::{Checkpoint, Matrix};
-use crate::layer::{Attention, Block, Experts, FeedForward, Gated, Linear, Norm};
+use crate::layer::{Attention, Block, Entry, Experts, FeedForward, Gated, Linear, Norm};
 use crate::{ErrorKind, ModelError};
 
 /// Reads the tensors of one checkpoint, and remembers which it has read.
@@ -55,7 +55,7 @@ impl<'a> Loader<'a> {
             q: self.projection(&name("attn_q"), [query, hidden])?,
             k: self.projection(&name("attn_k"), [kv, hidden])?,
             v: self.projection(&name("attn_v"), [kv, hidden])?,
-            o: self.projection(&name("attn_output"), [hidden, query])?,
+            o: self.adding(&name("attn_output"), [hidden, query])?,
             q_norm: head_norm("attn_q_norm")?,
             k_norm: head_norm("attn_k_norm")?,
             sub_norm: self.norm_if(self.row.sub_norms, &name("attn_sub_norm"), query)?,
@@ -68,10 +68,13 @@ impl<'a> Loader<'a> {
 
     fn gated(&self, name: &dyn Fn(&str) -> String) -> Result<Gated, ModelError> {
         let (hidden, ffn) = (self.config.hidden, self.config.ffn);
+        let (gate, up) = (name("ffn_gate"), name("ffn_up"));
         Ok(Gated {
-            gate: self.projection(&name("ffn_gate"), [ffn, hidden])?,
-            up: self.projection(&name("ffn_up"), [ffn, hidden])?,
-            down: self.projection(&name("ffn_down"), [hidden, ffn])?,
+            entry: self.entry(
+                [&gate, &up],
+                [self.matrix(&gate, [ffn, hidden])?, self.matrix(&up, [ffn, hidden])?],
+            )?,
+            down: self.adding(&name("ffn_down"), [hidden, ffn])?,
             activation: self.config.activation,
             sub_norm: self.norm_if(self.row.sub_norms, &name("ffn_sub_norm"), ffn)?,
         })
@@ -80,14 +83,17 @@ impl<'a> Loader<'a> {
     fn experts(&self, name: &dyn Fn(&str) -> String, config: ExpertConfig) -> Result<Experts, ModelError> {
         let (hidden, ffn) = (self.config.hidden, config.ffn);
         let router = self.dense(&name("ffn_gate_inp"), [config.count, hidden])?;
-        let stack = |part, m, k| self.stack(&name(part), [config.count, m, k]);
-        let gates = stack("ffn_gate_exps", ffn, hidden)?;
-        let ups = stack("ffn_up_exps", ffn, hidden)?;
-        let downs = stack("ffn_down_exps", hidden, ffn)?;
+        let [gate, up, down] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"].map(name);
+        let stack = |name, m, k| self.stack(name, [config.count, m, k]);
+        let (gates, ups) = (stack(&gate, ffn, hidden)?, stack(&up, ffn, hidden)?);
+        let downs = stack(&down, hidden, ffn)?;
         let activation = self.config.activation;
-        let parts = gates.into_iter().zip(ups).zip(downs);
-        let experts = parts.map(|((gate, up), down)| Gated { gate, up, down, activation, sub_norm: None });
-        Ok(Experts::new(Linear::Dense(Arc::new(router)), experts.collect(), config))
+        let experts = gates.into_iter().zip(ups).zip(downs).map(|((g, u), d)| {
+            let entry = self.entry([&gate, &up], [g, u])?;
+            Ok(Gated { entry, down: self.linear(&down, d, Epilogue::None)?, activation, sub_norm: None })
+        });
+        let experts: Result<_, ModelError> = experts.collect();
+        Ok(Experts::new(Linear::Dense(Arc::new(router)), experts?, config))
     }
 
     /// One RMS norm over `width` values.
@@ -117,25 +123,68 @@ impl<'a> Loader<'a> {
     }
 
     fn projection(&self, name: &str, shape: [usize; 2]) -> Result<Linear, ModelError> {
-        self.check(name, &shape)?;
-        self.linear(name, self.checkpoint.matrix(name)?)
+        self.linear(name, self.matrix(name, shape)?, Epilogue::None)
     }
 
-    fn stack(&self, name: &str, shape: [usize; 3]) -> Result<Vec<Linear>, ModelError> {
+    /// A projection onto the residual stream: its kernel, if it has one, adds.
+    fn adding(&self, name: &str, shape: [usize; 2]) -> Result<Linear, ModelError> {
+        self.linear(name, self.matrix(name, shape)?, Epilogue::Add)
+    }
+
+    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Weights, ModelError> {
+        self.check(name, &shape)?;
+        Ok(self.weights(self.checkpoint.matrix(name)?))
+    }
+
+    fn stack(&self, name: &str, shape: [usize; 3]) -> Result<Vec<Weights>, ModelError> {
         self.check(name, &shape)?;
         let experts = self.checkpoint.experts(name)?;
-        experts.into_iter().map(|matrix| self.linear(name, matrix)).collect()
+        Ok(experts.into_iter().map(|matrix| self.weights(matrix)).collect())
     }
 
-    fn linear(&self, name: &str, matrix: Matrix) -> Result<Linear, ModelError> {
-        let ternary = match matrix {
-            Matrix::Ternary(ternary) => ternary,
+    /// Ternary where it is or can be.
+    fn weights(&self, matrix: Matrix) -> Weights {
+        match matrix {
+            Matrix::Ternary(ternary) => Weights::Ternary(ternary),
             Matrix::Dense(dense) => match self.row.ternary.then(|| written_out(&dense)).flatten() {
-                Some(ternary) => ternary,
-                None => return Ok(Linear::Dense(Arc::new(PackedDense::new(&dense)))),
+                Some(ternary) => Weights::Ternary(ternary),
+                None => Weights::Dense(PackedDense::new(&dense)),
             },
-        };
-        let linear = self.compiler.linear(&ternary).map_err(|source| {
+        }
+    }
+
+    /// A projection; only the kernels of ternary ones have epilogues.
+    fn linear(&self, name: &str, weights: Weights, epilogue: Epilogue) -> Result<Linear, ModelError> {
+        match weights {
+            Weights::Dense(dense) => Ok(Linear::Dense(Arc::new(dense))),
+            Weights::Ternary(ternary) => self.fused(name, &[&ternary], epilogue),
+        }
+    }
+
+    /// Gate and up in one kernel, if both are ternary and alike.
+    fn entry(&self, names: [&str; 2], weights: [Weights; 2]) -> Result<Entry, ModelError> {
+        let [gate, up] = weights;
+        if let (Weights::Ternary(gate), Weights::Ternary(up)) = (&gate, &up)
+            && gate.granularity() == up.granularity()
+        {
+            let epilogue = match self.config.activation {
+                Activation::Silu => Epilogue::Silu,
+                Activation::Relu2 => Epilogue::Relu2,
+            };
+            return Ok(Entry::Fused(self.fused(names[0], &[gate, up], epilogue)?));
+        }
+        let [gate, up] = [(names[0], gate), (names[1], up)]
+            .map(|(name, weights)| self.linear(name, weights, Epilogue::None));
+        Ok(Entry::Apart { gate: gate?, up: up? })
+    }
+
+    fn fused(
+        &self,
+        name: &str,
+        weights: &[&TernaryMatrix],
+        epilogue: Epilogue,
+    ) -> Result<Linear, ModelError> {
+        let linear = self.compiler.fused(weights, epilogue).map_err(|source| {
             let problem = format!("no kernel could be made for it: {source}");
             let remedy = "this is a bug: please report it with this message";
             self.place(ModelError::new(ErrorKind::Kernel, problem, remedy).because(source), name)
@@ -168,6 +217,12 @@ impl<'a> Loader<'a> {
     fn place(&self, error: ModelError, tensor: &str) -> ModelError {
         error.in_file(self.checkpoint.path()).tensor(tensor)
     }
+}
+
+/// A matrix as it will be multiplied.
+enum Weights {
+    Ternary(TernaryMatrix),
+    Dense(PackedDense),
 }
 
 /// The ternary matrix that some tool has written out as floats: every value is `-s`, `0` or `+s` for one `s`.

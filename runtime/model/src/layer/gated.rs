@@ -10,12 +10,38 @@ use crate::architecture::Activation;
 /// `down(norm(activation(gate * x) . (up * x)))`.
 #[derive(Debug)]
 pub(crate) struct Gated {
-    pub(crate) gate: Linear,
-    pub(crate) up: Linear,
+    pub(crate) entry: Entry,
     pub(crate) down: Linear,
     pub(crate) activation: Activation,
     /// RMS norm before `down`.
     pub(crate) sub_norm: Option<Norm>,
+}
+
+/// What makes `activation(gate * x) . (up * x)`.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// One kernel, for ternary matrices of one granularity.
+    Fused(Linear),
+    /// Two products, and the activation afterwards.
+    Apart { gate: Linear, up: Linear },
+}
+
+impl Entry {
+    /// The projections that read its input.
+    fn readers(&self) -> impl Iterator<Item = &Linear> {
+        let (first, second) = match self {
+            Self::Fused(pair) => (pair, None),
+            Self::Apart { gate, up } => (gate, Some(up)),
+        };
+        std::iter::once(first).chain(second)
+    }
+
+    /// Features that it makes.
+    fn m(&self) -> usize {
+        match self {
+            Self::Fused(both) | Self::Apart { up: both, .. } => both.m(),
+        }
+    }
 }
 
 /// Some tokens for one [`Gated`]: rows of the output that follow those of the group before.
@@ -45,25 +71,26 @@ pub(crate) fn forward(
 ) -> Result<(), ModelError> {
     let GatedScratch { gate, up, inputs: quantised, inner } = scratch;
     quantise_inputs(groups, inputs, quantised)?;
-    let width = groups.iter().map(|group| group.rows * group.gated.up.m()).sum();
+    let width = groups.iter().map(|group| group.rows * group.gated.entry.m()).sum();
     let (gate, up) = (sized(gate, width), sized(up, width));
     let mut products = Vec::with_capacity(2 * groups.len());
     let (mut gates, mut ups) = (&mut *gate, &mut *up);
     for group in groups {
         let (x, input) = (inputs[group.input], &quantised[group.input]);
-        let len = group.rows * group.gated.up.m();
-        products.push(Product {
-            linear: &group.gated.gate,
+        let len = group.rows * group.gated.entry.m();
+        let (gate, up) = (gates.split_off_mut(..len), ups.split_off_mut(..len));
+        // The last of an entry's products ends in `up`.
+        let outs = match group.gated.entry {
+            Entry::Fused(_) => [up, None],
+            Entry::Apart { .. } => [gate, up],
+        };
+        let readers = group.gated.entry.readers().zip(outs);
+        products.extend(readers.map(|(linear, out)| Product {
+            linear,
             x,
             input,
-            out: gates.split_off_mut(..len).unwrap_or_default(),
-        });
-        products.push(Product {
-            linear: &group.gated.up,
-            x,
-            input,
-            out: ups.split_off_mut(..len).unwrap_or_default(),
-        });
+            out: out.unwrap_or_default(),
+        }));
     }
     linear::run(engine, products);
     activate(engine, groups, gate, up);
@@ -71,7 +98,7 @@ pub(crate) fn forward(
     let (mut up, mut out) = (&*up, out);
     let mut products = Vec::with_capacity(groups.len());
     for (group, input) in groups.iter().zip(&*inner) {
-        let (x, rest) = up.split_at(group.rows * group.gated.up.m());
+        let (x, rest) = up.split_at(group.rows * group.gated.entry.m());
         up = rest;
         let len = group.rows * group.gated.down.m();
         products.push(Product {
@@ -94,17 +121,19 @@ fn quantise_inputs(
     for (index, (x, quantised)) in inputs.iter().zip(quantised).enumerate() {
         let readers = groups.iter().filter(|group| group.input == index);
         let rows = readers.clone().next().map_or(0, |group| group.rows);
-        quantised.fill(x, rows, readers.flat_map(|group| [&group.gated.gate, &group.gated.up]))?;
+        quantised.fill(x, rows, readers.flat_map(|group| group.gated.entry.readers()))?;
     }
     Ok(())
 }
 
-/// `up = norm(activation(gate) . up)`, row by row.
+/// `up = norm(activation(gate) . up)`, row by row, as far as no kernel has done it.
 fn activate(engine: &Engine<'_>, groups: &[Group<'_>], gate: &mut [f32], up: &mut [f32]) {
     let mut jobs = Vec::with_capacity(groups.len().max(engine.threads.count()));
     let (mut gate, mut up) = (gate, up);
     for group in groups {
-        let width = group.gated.up.m();
+        let width = group.gated.entry.m();
+        // What a fused kernel made is ready, unless a norm follows.
+        let done = matches!(group.gated.entry, Entry::Fused(_)) && group.gated.sub_norm.is_none();
         let len = group.rows * width;
         // One group alone is divided among the threads; many are work enough as they are.
         let shares = if groups.len() == 1 { engine.threads.count() } else { 1 };
@@ -114,7 +143,7 @@ fn activate(engine: &Engine<'_>, groups: &[Group<'_>], gate: &mut [f32], up: &mu
             .unwrap_or_default()
             .chunks_mut(stretch)
             .zip(up.split_off_mut(..len).unwrap_or_default().chunks_mut(stretch));
-        jobs.extend(parts.map(|(gates, ups)| (group.gated, gates, ups)));
+        jobs.extend(parts.filter(|_| !done).map(|(gates, ups)| (group.gated, gates, ups)));
     }
     engine.threads.run(jobs, |(gated, gates, ups)| gated.activate(engine.ops, gates, ups));
 }
@@ -123,7 +152,7 @@ fn quantise_inner(groups: &[Group<'_>], up: &[f32], inner: &mut Vec<Quantised>) 
     inner.resize_with(inner.len().max(groups.len()), Quantised::default);
     let mut up = up;
     for (group, quantised) in groups.iter().zip(inner) {
-        let (x, rest) = up.split_at(group.rows * group.gated.up.m());
+        let (x, rest) = up.split_at(group.rows * group.gated.entry.m());
         up = rest;
         quantised.fill(x, group.rows, [&group.gated.down])?;
     }
@@ -133,14 +162,15 @@ fn quantise_inner(groups: &[Group<'_>], up: &[f32], inner: &mut Vec<Quantised>) 
 impl Gated {
     /// Bytes of packed weights.
     pub(crate) fn bytes(&self) -> usize {
-        [&self.gate, &self.up, &self.down].into_iter().map(Linear::bytes).sum()
+        self.entry.readers().chain([&self.down]).map(Linear::bytes).sum()
     }
 
     /// The activated rows replace `up`; `gate` is used up.
     fn activate(&self, ops: FloatOps, gate: &mut [f32], up: &mut [f32]) {
-        match self.activation {
-            Activation::Silu => ops.silu_mul(gate, up),
-            Activation::Relu2 => ops.relu2_mul(gate, up),
+        match (&self.entry, self.activation) {
+            (Entry::Fused(_), _) => {}
+            (Entry::Apart { .. }, Activation::Silu) => ops.silu_mul(gate, up),
+            (Entry::Apart { .. }, Activation::Relu2) => ops.relu2_mul(gate, up),
         }
         let Some(Norm { weight, epsilon }) = &self.sub_norm else { return };
         for (row, spare) in up.chunks_exact_mut(weight.len()).zip(gate.chunks_exact_mut(weight.len())) {

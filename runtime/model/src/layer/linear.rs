@@ -5,7 +5,7 @@ use std::sync::Arc;
 use craftsman_golden::Granularity;
 use craftsman_golden::quantize::NonFinite;
 use craftsman_kernelgen::float::{FloatOps, PANEL_ROWS, PackedDense};
-use craftsman_kernelgen::{Activations, OutputColumns, OutputMatrix, TernaryLinear};
+use craftsman_kernelgen::{Activations, Epilogue, OutputColumns, OutputMatrix, TernaryLinear};
 
 use super::Engine;
 use crate::{ErrorKind, ModelError};
@@ -45,6 +45,11 @@ impl Linear {
             Self::Ternary(linear) => linear.size(),
             Self::Dense(dense) => dense.bytes(),
         }
+    }
+
+    /// Whether its products are added to what the output holds.
+    pub(crate) fn adds(&self) -> bool {
+        matches!(self, Self::Ternary(linear) if linear.epilogue() == Epilogue::Add)
     }
 
     fn granule(&self) -> usize {
@@ -110,7 +115,8 @@ fn non_finite(source: NonFinite) -> ModelError {
     ModelError::new(ErrorKind::Input, problem, remedy).because(source)
 }
 
-/// One product to do: `out = x * weights`, where `x` is `[n, k]` and `out` `[n, m]`.
+/// One product to do: `out = x * weights`, where `x` is `[n, k]` and `out` `[n, m]`; or `out +=`, see
+/// [`Linear::adds`].
 pub(crate) struct Product<'a> {
     pub(crate) linear: &'a Linear,
     pub(crate) x: &'a [f32],

@@ -13,7 +13,7 @@ use craftsman_kernelgen::float::FloatOps;
 
 pub(crate) use attention::Attention;
 pub(crate) use experts::Experts;
-pub(crate) use gated::Gated;
+pub(crate) use gated::{Entry, Gated};
 pub(crate) use linear::{Linear, Product, Quantised, run};
 
 use crate::ModelError;
@@ -113,21 +113,36 @@ impl Block {
         let Scratch { normed, added, attention, gated, experts } = scratch;
         let (normed, added) = (sized(normed, x.len()), sized(added, x.len()));
         self.attention_norm.apply(engine, x, normed);
-        self.attention.forward(engine, normed, place, added, attention)?;
-        engine.ops.add(x, added);
+        residual(engine, x, added, self.attention.o.adds(), |out| {
+            self.attention.forward(engine, normed, place, out, attention)
+        })?;
         self.ffn_norm.apply(engine, x, normed);
         match &self.ffn {
-            FeedForward::Dense(weights) => {
+            FeedForward::Dense(weights) => residual(engine, x, added, weights.down.adds(), |out| {
                 let group = gated::Group { gated: weights, input: 0, rows: place.rotations.len() };
-                gated::forward(engine, &[group], &[normed], added, gated)?;
-            }
-            FeedForward::Experts(mixture) => {
-                mixture.forward(engine, normed, place.layer, added, experts, gated)?;
-            }
+                gated::forward(engine, &[group], &[normed], out, gated)
+            }),
+            FeedForward::Experts(mixture) => residual(engine, x, added, false, |out| {
+                mixture.forward(engine, normed, place.layer, out, experts, gated)
+            }),
         }
-        engine.ops.add(x, added);
-        Ok(())
     }
+}
+
+/// Adds to `x` what `part` writes: by way of `spare`, unless the part's last kernel `adds` of itself.
+fn residual(
+    engine: &Engine<'_>,
+    x: &mut [f32],
+    spare: &mut [f32],
+    adds: bool,
+    part: impl FnOnce(&mut [f32]) -> Result<(), ModelError>,
+) -> Result<(), ModelError> {
+    if adds {
+        return part(x);
+    }
+    part(spare)?;
+    engine.ops.add(x, spare);
+    Ok(())
 }
 
 /// The first `len` values of `buffer`, which grows when it must. What they hold is left over from before.
