@@ -19,7 +19,6 @@
 mod packing;
 mod steps;
 mod tile;
-mod tile_input;
 
 use craftsman_golden::TernaryMatrix;
 
@@ -82,7 +81,7 @@ impl Family for Planes {
 
     fn input(&self, key: &KernelKey, config: &KernelConfig) -> InputForm {
         match tile::Variant::by_name(config.variant) {
-            Some(_) => tile_input::form(key, config.tile.tokens),
+            Some(_) => tile::form(key, config.tile.tokens),
             None => InputForm::rows(key.k),
         }
     }
@@ -119,7 +118,7 @@ impl Family for Planes {
         config: &KernelConfig,
         e: &mut dyn Emitter,
     ) -> Result<(), EmitError> {
-        tile_input::emit(key, config.tile.tokens, e)
+        tile::emit_input(key, config.tile.tokens, e)
     }
 }
 

@@ -39,105 +39,25 @@
 //! A tile load may have to wait until stores to its lines have left the store buffer, that is, until all that goes before
 //! them has retired. So with an even `unroll` planes are made one visit ahead of their products, in two buffers in turn.
 
+mod input;
+mod plan;
+
+use std::ops::Range;
+
 use super::packing::{Packing, Plan, Plane, View};
 use super::steps::{self, PlaneSteps};
-use super::tile_input::{self, COLUMNS, STEP};
-use crate::activations::{InputForm, TOKEN_GRANULE};
+use crate::activations::InputForm;
 use crate::code::EmitError;
 use crate::config::Tile;
 use crate::family::panel::{At, Extent, Geometry, Steps, Walk};
-use crate::key::{Batch, KernelKey};
-use crate::vocabulary::tiles::{REGISTERS, ROW_BYTES, ROWS};
-use crate::vocabulary::{Binary, Emitter, TileEmitter, TileRegister, TileShape, Vector};
+use crate::key::KernelKey;
+use crate::vocabulary::tiles::{ROW_BYTES, ROWS};
+use crate::vocabulary::{Binary, Emitter, TileEmitter, TileRegister, Vector};
+use input::{COLUMNS, STEP};
+use plan::{Grid, Order, Place};
 
-/// A way to walk k.
-#[derive(Debug)]
-pub(super) struct Variant {
-    pub(super) name: &'static str,
-    /// In as many parts side by side as a round visits tiles: so weights come as several streams, which memory likes.
-    split: bool,
-}
-
-/// Every way.
-pub(super) static VARIANTS: [Variant; 2] =
-    [Variant { name: "tile", split: false }, Variant { name: "split", split: true }];
-
-impl Variant {
-    pub(super) fn by_name(name: &str) -> Option<&'static Self> {
-        VARIANTS.iter().find(|variant| variant.name == name)
-    }
-}
-
-/// Tiles worth trying for panels of `panel_rows` rows, by variant.
-pub(super) fn tiles(key: &KernelKey, panel_rows: usize) -> Vec<(&'static str, Tile)> {
-    // Up to eight tokens take 10.4 cycles a product instead of 16.6; 32 halve the planes made.
-    let (tokens, ahead): (&[usize], &[usize]) = match key.batch {
-        Batch::Decode => return Vec::new(),
-        Batch::Small => (&[16, 8], &[4096, 0]),
-        Batch::Prefill => (&[16, 32], &[0, 4096]),
-    };
-    let matrices = key.matrices();
-    let panels = key.m.div_ceil(panel_rows);
-    let mut tiles = Vec::new();
-    for interleave in [1, 2, 4].into_iter().filter(|&n| n == 1 || (matrices == 1 && n <= panels)) {
-        let (panels, streams) = (matrices * interleave, matrices);
-        for &tokens in tokens {
-            for &prefetch in ahead {
-                let variants: &[(usize, usize)] =
-                    if prefetch > 0 { &[(1, 4), (0, 2)] } else { &[(0, 2), (0, 1)] };
-                tiles.extend(variants.iter().map(|&(variant, unroll)| {
-                    (VARIANTS[variant].name, Tile { panels, streams, tokens, unroll, prefetch })
-                }));
-            }
-        }
-    }
-    tiles
-}
-
-/// How many planes and tokens have sums in tiles at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Grid {
-    planes: usize,
-    /// Tiles of tokens.
-    tokens: usize,
-    /// Tokens of each.
-    rows: usize,
-}
-
-impl Grid {
-    /// The grid for `tokens` tokens at a time, which must divide what the activations' words are padded to.
-    fn new(plan: &Plan, tokens: usize) -> Option<Self> {
-        if tokens < 2 || !TOKEN_GRANULE.is_multiple_of(tokens) {
-            return None;
-        }
-        let tiles = tokens.div_ceil(ROWS);
-        // Beside the sums: the activations, and a plane.
-        let planes = (REGISTERS - tiles - 1) / tiles;
-        Some(Self { planes: planes.min(plan.planes.len()), tokens: tiles, rows: tokens / tiles })
-    }
-
-    fn sum(self, plane: usize, token: usize) -> TileRegister {
-        TileRegister((plane * self.tokens + token) as u32)
-    }
-
-    fn activations(self, token: usize) -> TileRegister {
-        TileRegister((self.planes * self.tokens + token) as u32)
-    }
-
-    /// The tile for a plane; where there are several left, they take turns.
-    fn weights(self, plane: usize) -> TileRegister {
-        let first = (self.planes + 1) * self.tokens;
-        TileRegister((first + plane % (REGISTERS - first)) as u32)
-    }
-
-    fn shapes(self) -> [TileShape; REGISTERS] {
-        let first = self.weights(0).0 as usize;
-        std::array::from_fn(|tile| TileShape {
-            rows: if tile < first { self.rows } else { ROWS },
-            row_bytes: ROW_BYTES,
-        })
-    }
-}
+pub(super) use input::{emit as emit_input, form};
+pub(super) use plan::{VARIANTS, Variant, tiles};
 
 /// One walk over k: a block of planes of one panel.
 #[derive(Debug, Clone, Copy)]
@@ -145,43 +65,6 @@ struct Block {
     panel: usize,
     first: usize,
     planes: usize,
-}
-
-/// 64 columns of weights on their way: where they lie, counted in tiles from the pointers on, how many of their steps
-/// exist, and which buffer their planes are made in.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    tile: usize,
-    steps: usize,
-    buffer: usize,
-}
-
-/// In which order a walk visits the full tiles of its columns.
-#[derive(Debug, Clone, Copy)]
-struct Order {
-    full: usize,
-    unroll: usize,
-    /// As so many parts of k side by side, each a stream of memory, as a round visits tiles; or one after the other.
-    split: bool,
-}
-
-impl Order {
-    /// Rounds of the loop. The last one is left out of it, because it knows what follows.
-    fn rounds(self) -> usize {
-        (self.full / self.unroll).saturating_sub(1)
-    }
-
-    /// How many tiles a round moves on by.
-    fn pace(self) -> usize {
-        if self.split { 1 } else { self.unroll }
-    }
-
-    /// Which tile is visited at `visit`; after the full ones comes the last, partial one.
-    fn tile(self, visit: usize) -> usize {
-        let part = self.full / self.unroll;
-        let side_by_side = self.split && visit < part * self.unroll;
-        if side_by_side { visit % self.unroll * part + visit / self.unroll } else { visit }
-    }
 }
 
 /// See the module's introduction.
@@ -255,49 +138,42 @@ impl TileSteps {
 
     /// All of `columns` for one block of planes; leaves the pointers as it found them.
     fn walk_block(&self, w: &mut Walk<'_>, extent: Extent, block: Block, columns: usize) {
-        let rest = (columns % COLUMNS).div_ceil(STEP);
-        let unroll = w.tile.unroll;
-        let order = Order { full: columns / COLUMNS, unroll, split: self.split };
-        let (rounds, all) = (order.rounds(), order.full + usize::from(rest > 0));
-        // A visit as seen from pointers that have moved on by `moved` tiles.
-        let place = |visit: usize, moved: usize| Place {
-            tile: order.tile(visit) - moved,
-            steps: if visit == order.full { rest } else { ROWS },
-            buffer: if unroll == 1 { 0 } else { visit % 2 },
-        };
+        let order = Order::new(columns, w.tile.unroll, self.split);
+        let (rounds, unroll) = (order.rounds(), order.unroll);
         self.for_sums(block, |_, _, sum| on_tiles(w, |e| e.clear(sum)));
-        if unroll > 1 {
-            self.make(w, block, place(0, 0));
+        if order.makes_ahead() {
+            self.make(w, block, order.place(0, 0));
         }
         if rounds > 0 {
             w.e.begin_repeat(rounds, &format!("{unroll} tiles"));
-            (0..unroll).for_each(|visit| self.visit(w, block, place(visit, 0), Some(place(visit + 1, 0))));
+            self.visit(w, block, order, 0..unroll, 0);
             self.move_on(w, order.pace() as i64);
             w.e.end_repeat();
         }
         let moved = rounds * order.pace();
-        for visit in rounds * unroll..all {
-            let next = (visit + 1 < all).then(|| place(visit + 1, moved));
-            self.visit(w, block, place(visit, moved), next);
-        }
+        self.visit(w, block, order, rounds * unroll..order.visits(), moved);
         self.move_on(w, -(moved as i64));
+        self.store_sums(w, extent, block);
+    }
+
+    /// The products of some visits, and before them the planes: their own, or those of the visit after.
+    fn visit(&self, w: &mut Walk<'_>, block: Block, order: Order, visits: Range<usize>, moved: usize) {
+        for visit in visits {
+            let made = visit + usize::from(order.makes_ahead());
+            if made < order.visits() {
+                self.make(w, block, order.place(made, moved));
+            }
+            self.multiply(w, block, order.place(visit, moved));
+        }
+    }
+
+    fn store_sums(&self, w: &mut Walk<'_>, extent: Extent, block: Block) {
         let stride = w.slot_offset(self.plan.fields.len()) as usize;
         self.for_sums(block, |plane, token, sum| {
             let slot = self.slot(extent, block.panel, token * self.grid.rows, block.first + plane);
-            let offset = w.slot_offset(slot);
-            let scratch = w.scratch;
+            let (scratch, offset) = (w.scratch, w.slot_offset(slot));
             on_tiles(w, |e| e.store_rows(scratch, offset, stride, sum));
         });
-    }
-
-    /// The products of one place, and before them the planes of the next.
-    fn visit(&self, w: &mut Walk<'_>, block: Block, here: Place, next: Option<Place>) {
-        if w.tile.unroll == 1 {
-            self.make(w, block, here);
-        } else if let Some(next) = next {
-            self.make(w, block, next);
-        }
-        self.multiply(w, block, here);
     }
 
     /// Puts the planes that are not what lies in memory into the work space. What a partial tile lacks there meets
@@ -388,7 +264,7 @@ impl Steps for TileSteps {
     }
 
     fn input(&self, key: &KernelKey) -> InputForm {
-        tile_input::form(key, self.tokens)
+        form(key, self.tokens)
     }
 
     fn slots(&self, extent: Extent) -> usize {

@@ -13,7 +13,7 @@ pub(super) const STEP: usize = 4;
 
 /// The form in which the activations of `key` are read `tokens` at a time: `[n / tokens][k / 64][tokens][64]`, zeros
 /// beyond n and k. So a tile is consecutive lines: rows of a large matrix would share one set of the first cache.
-pub(super) fn form(key: &KernelKey, tokens: usize) -> InputForm {
+pub(in super::super) fn form(key: &KernelKey, tokens: usize) -> InputForm {
     InputForm {
         name: "tiles",
         lanes: 0,
@@ -27,7 +27,7 @@ pub(super) fn form(key: &KernelKey, tokens: usize) -> InputForm {
 ///
 /// # Errors
 /// When the emitter's vectors are not rows of tiles.
-pub(super) fn emit(key: &KernelKey, tokens: usize, e: &mut dyn Emitter) -> Result<(), EmitError> {
+pub(in super::super) fn emit(key: &KernelKey, tokens: usize, e: &mut dyn Emitter) -> Result<(), EmitError> {
     if e.lanes() * STEP != ROW_BYTES {
         return Err(EmitError::new("tiles are made of vectors of 64 bytes"));
     }
