@@ -16,9 +16,9 @@ use crate::activations::Activations;
 use crate::code::EmitError;
 use crate::compiler::KernelCompiler;
 use crate::config::KernelConfig;
+use crate::cost;
 use crate::family;
 use crate::kernel::Kernel;
-use crate::key::Batch;
 use crate::output::OutputMatrix;
 use crate::packed::{Layout, PackedMatrix};
 use crate::roofline::{Level, together};
@@ -32,16 +32,6 @@ const MAX_CALLS: usize = 1 << 16;
 const CACHES: u64 = 2;
 /// The same where the size of the last cache is not known, in bytes.
 const UNKNOWN_CACHE: u64 = 64 << 20;
-
-/// Tokens that kernels of a batch class are timed with.
-pub(super) fn tokens(batch: Batch) -> usize {
-    match batch {
-        Batch::Decode => 1,
-        Batch::Small => 8,
-        // Enough for any tile, and little enough to time often; a longer prompt costs the same a token.
-        Batch::Prefill => 128,
-    }
-}
 
 /// A matrix in one layout: one copy, or as many as leave the cache behind.
 type Copies = Vec<PackedMatrix>;
@@ -80,7 +70,7 @@ impl<'c> Bench<'c> {
         let matrices: Result<_, _> =
             (0..key.matrices()).map(|_| random_weights(&key, key.m, &mut random)).collect();
         let matrices = matrices?;
-        let n = tokens(key.batch);
+        let n = cost::tokens(key.batch);
         let q: Vec<i8> = (0..n * key.k).map(|_| random.next() as i8 >> (8 - key.activation_bits)).collect();
         let x =
             Activations::from_quantized(&q, &vec![1.0; n], key.k, key.scales).with_bits(key.activation_bits);

@@ -26,6 +26,7 @@ use craftsman_isa::HardwareCaps;
 use crate::code::EmitError;
 use crate::compiler::KernelCompiler;
 use crate::config::KernelConfig;
+use crate::cost;
 use crate::key::{Batch, KernelKey};
 use crate::packed::Layout;
 use crate::roofline::{Roofline, five_digits};
@@ -164,7 +165,7 @@ impl<'t> Tuner<'t> {
     fn share(&self, answer: &Answer, bench: &Bench<'_>) -> Option<f64> {
         let Question { key, threads, .. } = answer.question;
         let (bytes, level) = bench.reads(&answer.choice)?;
-        let products = key.m as u64 * key.k as u64 * bench::tokens(key.batch) as u64;
+        let products = key.m as u64 * key.k as u64 * cost::tokens(key.batch) as u64;
         let bound = self.roofline.as_ref()?.bound(level, threads, bytes, products)?;
         let seconds = answer.heuristic_seconds / answer.gain;
         (seconds > 0.0).then(|| five_digits(bound.as_secs_f64() / seconds))

@@ -35,7 +35,7 @@ pub struct Arguments {
 }
 
 /// A field of [`Arguments`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
     /// [`Arguments::source`]
     Source,

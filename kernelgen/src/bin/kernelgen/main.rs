@@ -2,6 +2,7 @@
 
 mod caps;
 mod disasm;
+mod explain;
 mod fuzz;
 mod list;
 mod machine;
@@ -34,6 +35,7 @@ Examples:
   kernelgen verify                                  check all candidates of a standard set against golden
   kernelgen verify --simulate --machine zen4        the same for a processor that is not here
   kernelgen disasm 2560x6912-decode-tensor-a8       listing of the kernel that would be selected
+  kernelgen explain 2560x6912-decode-tensor-a8      why that kernel, and not another
   kernelgen fuzz --seconds 60                       check random kernels for random products
   kernelgen roofline                                what this machine can do at most
   kernelgen tune                                    find and keep the fastest kernels of this machine
@@ -51,6 +53,8 @@ enum Command {
     Verify(verify::Verify),
     /// Disassemble a kernel, with the labels of its source
     Disasm(disasm::Disasm),
+    /// Show why a kernel is chosen: what was considered, what was dropped, prediction beside measurement
+    Explain(explain::Explain),
     /// Check random kernels for random products against golden
     Fuzz(fuzz::Fuzz),
     /// Measure what this machine can do at most: reading, level by level, and multiplying bytes
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         Command::List(list) => list.run(),
         Command::Verify(verify) => verify.run(),
         Command::Disasm(disasm) => disasm.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Roofline(roofline) => roofline.run(),
         Command::Tune(tune) => tune.run(),
