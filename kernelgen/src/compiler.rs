@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use crate::code::{Code, EmitError};
 use crate::config::KernelConfig;
+use crate::cost::Environment;
 use crate::host;
 use crate::kernel::{Candidate, Kernel, emit};
 use crate::key::{Batch, Epilogue, KernelKey, NameError};
 use crate::linear::TernaryLinear;
 use crate::packed::Layout;
 use crate::quantizer::{Quantizer, QuantizerKey};
-use crate::selector::candidates;
+use crate::selector::offers;
 use crate::tuning::{Residence, Tuning};
 use crate::verify::{VerifyError, verify};
 
@@ -264,9 +265,10 @@ impl KernelCompiler {
     fn select(&self, key: &KernelKey, preferred: &[KernelConfig]) -> Result<Kernels, KernelError> {
         let quantizer = self.quantizer(key.k, key.scales, key.activation_bits)?;
         let mut last = "none was tried".to_owned();
-        for config in self.offered(key, preferred) {
-            let decode = self.build(key, &config).map_err(|error| error.to_string());
-            match decode.and_then(|decode| self.complete(key, decode, preferred)) {
+        let offers = self.offers(key, preferred);
+        for config in &offers[key.batch as usize] {
+            let decode = self.build(key, config).map_err(|error| error.to_string());
+            match decode.and_then(|decode| self.complete(key, decode, &offers)) {
                 Ok(built) => return Ok(self.record(built, quantizer)),
                 Err(error) => last = error,
             }
@@ -274,21 +276,18 @@ impl KernelCompiler {
         Err(KernelError::NoCandidate { key: *key, last })
     }
 
-    /// The candidates for `key`: those in `preferred`, those that read the same packed weights, the rest; and within
-    /// each, what tuning found before what the heuristic would choose.
-    fn offered(&self, key: &KernelKey, preferred: &[KernelConfig]) -> Vec<KernelConfig> {
+    /// The candidates for each batch class: those in `preferred`, those that read the same packed weights, the rest.
+    fn offers(&self, key: &KernelKey, preferred: &[KernelConfig]) -> [Vec<KernelConfig>; Batch::ALL.len()] {
         let layout = |config: &KernelConfig| config.layout(key).ok();
         let layouts: Vec<_> = preferred.iter().filter_map(layout).collect();
-        let mut all = self.tuning.order(key, self.residence, self.threads);
-        for candidate in candidates(&self.caps, key) {
-            if !all.contains(&candidate) {
-                all.push(candidate);
-            }
+        let environment = Environment { residence: self.residence, threads: self.threads };
+        let mut offers = offers(&self.caps, key, environment, &self.tuning);
+        for configs in &mut offers {
+            configs.sort_by_cached_key(|config| {
+                (!preferred.contains(config), !layout(config).is_some_and(|layout| layouts.contains(&layout)))
+            });
         }
-        all.sort_by_cached_key(|config| {
-            (!preferred.contains(config), !layout(config).is_some_and(|layout| layouts.contains(&layout)))
-        });
-        all
+        offers
     }
 
     /// The kernels that go with a decode kernel.
@@ -296,20 +295,20 @@ impl KernelCompiler {
         &self,
         key: &KernelKey,
         decode: Built,
-        preferred: &[KernelConfig],
+        offers: &[Vec<KernelConfig>; Batch::ALL.len()],
     ) -> Result<[Built; 3], String> {
         let layout = *decode.0.layout();
         let [small, prefill] = [Batch::Small, Batch::Prefill]
-            .map(|batch| self.reading(&layout, &KernelKey { batch, ..*key }, preferred));
+            .map(|batch| self.reading(&layout, &KernelKey { batch, ..*key }, &offers[batch as usize]));
         Ok([decode, small?, prefill?])
     }
 
-    /// The first kernel for `key` that is right and reads `layout`.
-    fn reading(&self, layout: &Layout, key: &KernelKey, preferred: &[KernelConfig]) -> Result<Built, String> {
+    /// The first of `offered` that is right and reads `layout`.
+    fn reading(&self, layout: &Layout, key: &KernelKey, offered: &[KernelConfig]) -> Result<Built, String> {
         let mut last = format!("no {} kernel reads {layout:?}", key.batch);
-        for config in self.offered(key, preferred) {
+        for config in offered {
             if config.layout(key).as_ref() == Ok(layout) {
-                match self.build(key, &config) {
+                match self.build(key, config) {
                     Ok(built) => return Ok(built),
                     Err(error) => last = error.to_string(),
                 }

@@ -6,7 +6,9 @@ use crate::backend::{self, Backend};
 use crate::config::KernelConfig;
 use crate::cost::{self, Environment, Prediction};
 use crate::family::{self, Family};
-use crate::key::KernelKey;
+use crate::key::{Batch, KernelKey};
+use crate::tuning::Tuning;
+use crate::tuning::choose::{self, Ranking};
 
 /// Every way to build `key` that a processor with `caps` could run, the best guess first.
 ///
@@ -22,12 +24,38 @@ use crate::key::KernelKey;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn candidates(caps: &HardwareCaps, key: &KernelKey) -> Vec<KernelConfig> {
-    let all = considered(caps, key, Environment::usual(caps));
+    predicted(caps, key, Environment::usual(caps)).into_iter().map(|(config, _)| config).collect()
+}
+
+/// The candidates with their predicted times, the fastest first.
+pub(crate) fn predicted(
+    caps: &HardwareCaps,
+    key: &KernelKey,
+    environment: Environment,
+) -> Vec<(KernelConfig, f64)> {
+    let all = considered(caps, key, environment);
     let ranked = all.into_iter().map_while(|considered| match considered {
-        Considered::Candidate { config, .. } => Some(config),
+        Considered::Candidate { config, prediction } => Some((config, prediction.cycles)),
         Considered::Dropped { .. } => None,
     });
     ranked.collect()
+}
+
+/// The candidates for each batch class of `key`, so ordered that kernels which read one layout can be taken from all of
+/// them: layout by layout, the best for all classes together first, as was measured or, failing that, is predicted.
+pub(crate) fn offers(
+    caps: &HardwareCaps,
+    key: &KernelKey,
+    environment: Environment,
+    tuning: &Tuning,
+) -> [Vec<KernelConfig>; Batch::ALL.len()] {
+    let rankings = Batch::ALL.map(|batch| {
+        let key = KernelKey { batch, ..*key };
+        let answer = tuning.answer(&key, environment.residence, environment.threads);
+        Ranking::new(&key, answer, &predicted(caps, &key, environment))
+    });
+    let layouts = choose::layouts(&rankings);
+    rankings.map(|ranking| ranking.by(&layouts))
 }
 
 /// A way to build a key that was thought of.
@@ -63,7 +91,7 @@ pub fn considered(caps: &HardwareCaps, key: &KernelKey, environment: Environment
             continue;
         }
         for family in family::ALL {
-            offers(caps, key, environment, (*backend, *family), &mut candidates, &mut dropped);
+            offered(caps, key, environment, (*backend, *family), &mut candidates, &mut dropped);
         }
     }
     candidates.sort_by(|a: &(_, Prediction), b| a.1.cycles.total_cmp(&b.1.cycles));
@@ -75,7 +103,7 @@ pub fn considered(caps: &HardwareCaps, key: &KernelKey, environment: Environment
 }
 
 /// What one family offers on one backend that can run.
-fn offers(
+fn offered(
     caps: &HardwareCaps,
     key: &KernelKey,
     environment: Environment,
@@ -83,7 +111,7 @@ fn offers(
     candidates: &mut Vec<(KernelConfig, Prediction)>,
     dropped: &mut Vec<Considered>,
 ) {
-    let offered = family.configs(key, backend);
+    let configs = family.configs(key, backend);
     for variant in family.variants() {
         let mut drop = |what: String, reason: String| dropped.push(Considered::Dropped { what, reason });
         let name = || format!("{}-{}.{variant}", backend.name(), family.name());
@@ -96,7 +124,7 @@ fn offers(
             drop(name(), "a lesser backend says the same".to_owned());
             continue;
         }
-        let mut configs = offered.iter().filter(|config| config.variant == variant).peekable();
+        let mut configs = configs.iter().filter(|config| config.variant == variant).peekable();
         if configs.peek().is_none() {
             drop(name(), "the family offers no way to compute this so".to_owned());
         }

@@ -9,7 +9,7 @@
 
 mod answer;
 mod bench;
-mod choose;
+pub(crate) mod choose;
 mod file;
 mod fingerprint;
 mod search;
@@ -19,6 +19,7 @@ pub use answer::{Answer, Question, Residence, Trial};
 pub use file::TuningFile;
 pub use search::{Progress, Search, Stopwatch};
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use craftsman_isa::HardwareCaps;
@@ -26,16 +27,17 @@ use craftsman_isa::HardwareCaps;
 use crate::code::EmitError;
 use crate::compiler::KernelCompiler;
 use crate::config::KernelConfig;
-use crate::cost;
-use crate::key::{Batch, KernelKey};
-use crate::packed::Layout;
+use crate::cost::{self, Environment};
+use crate::key::KernelKey;
 use crate::roofline::{Roofline, five_digits};
-use crate::selector::candidates;
+use crate::selector::predicted;
 use crate::store::{Store, StoreError};
 use bench::Bench;
 
 /// Ways that a finished answer keeps, besides the best of each layout.
 const KEPT: usize = 8;
+/// Predictions of each backend, family and variant that a search begins with.
+const SEEDS: usize = 4;
 /// How often a running search is stored, so that a killed one has lost no more than this.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 
@@ -72,19 +74,6 @@ impl Tuning {
         let distance = |answer: &&Answer| answer.question.threads.abs_diff(threads);
         self.answers.iter().filter(fits).min_by_key(distance)
     }
-
-    /// The tuned configurations for `key`, the first to be tried first: so that the kernels of all batch classes read
-    /// one layout, the layouts come in one order for all of them.
-    pub(crate) fn order(&self, key: &KernelKey, residence: Residence, threads: usize) -> Vec<KernelConfig> {
-        let keys = Batch::ALL.map(|batch| KernelKey { batch, ..*key });
-        let answers: Vec<_> = keys.iter().filter_map(|key| self.answer(key, residence, threads)).collect();
-        let wanted = answers.iter().position(|answer| answer.question.key == *key);
-        wanted.map_or(Vec::new(), |wanted| choose::order(&answers, wanted, &layout_of))
-    }
-}
-
-fn layout_of(answer: &Answer, config: &KernelConfig) -> Option<Layout> {
-    config.layout(&answer.question.key).ok()
 }
 
 /// Why a question got no answer.
@@ -132,7 +121,7 @@ impl<'t> Tuner<'t> {
         let known = self.file.load()?;
         let before = known.iter().find(|known| known.question == question);
         let fail = |reason: String| TuneError::Kernel { question, reason };
-        let candidates = candidates(self.compiler.caps(), &question.key);
+        let candidates = self.seeds(&question);
         let heuristic = *candidates.first().ok_or_else(|| fail("there are no candidates".to_owned()))?;
         let mut search = Search::new(question, heuristic, before);
         if let (true, Some(before)) = (search.finished(), before) {
@@ -155,10 +144,24 @@ impl<'t> Tuner<'t> {
         answer.share = self.share(&answer, &bench);
         let mut kept = answer.clone();
         if answer.finished {
-            choose::condense(&mut kept, KEPT, &layout_of);
+            choose::condense(&mut kept, KEPT);
         }
         self.file.merge(&[kept])?;
         Ok(answer)
+    }
+
+    /// Where a search begins: the heuristic choice, then the few best predictions of each way to compute, so that none is
+    /// left out because the model thinks little of it. What lies around them the search finds itself.
+    fn seeds(&self, question: &Question) -> Vec<KernelConfig> {
+        let Question { key, residence, threads } = *question;
+        let mut taken = HashMap::new();
+        let mut few = |config: &KernelConfig| {
+            let count = taken.entry((config.backend, config.family, config.variant)).or_insert(0);
+            *count += 1;
+            *count <= SEEDS
+        };
+        let predicted = predicted(self.compiler.caps(), &key, Environment { residence, threads });
+        predicted.into_iter().map(|(config, _)| config).filter(|config| few(config)).collect()
     }
 
     /// What share of its bound the choice reaches.

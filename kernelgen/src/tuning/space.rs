@@ -10,13 +10,19 @@ struct Ladder {
     set: fn(Tile, usize) -> Tile,
 }
 
-const LADDERS: [Ladder; 4] = [
+const LADDERS: [Ladder; 5] = [
     Ladder {
         // Beyond four streams hardware prefetchers lose track.
         values: &[1, 2, 3, 4, 6, 8],
         get: |tile| tile.panels,
         // As many panels in a stream as before.
         set: |tile, panels| Tile { panels, streams: panels.div_ceil(tile.interleave()), ..tile },
+    },
+    Ladder {
+        // The same panels, more or fewer of them side by side in memory; what does not divide them does not fit.
+        values: &[1, 2, 4],
+        get: |tile| tile.streams,
+        set: |tile, streams| Tile { streams, ..tile },
     },
     Ladder {
         // As many as registers hold sums, on any tier; 8, 16 and 32 are what tiles take.
@@ -62,11 +68,13 @@ mod tests {
         let key = "2560x2560-prefill-tensor-a8".parse().unwrap();
         let config: KernelConfig = "avx2-i2s.masked-2x3s2u15p2048".parse().unwrap();
         let around = neighbours(&key, &config);
-        assert_eq!(around.len(), 8);
+        assert_eq!(around.len(), 9);
         for other in &around {
-            let changed =
-                LADDERS.iter().filter(|ladder| (ladder.get)(&other.tile) != (ladder.get)(&config.tile));
-            assert_eq!(changed.count(), 1, "{other}");
+            // The number of streams follows the number of panels.
+            let changed = |ladder: &&Ladder| (ladder.get)(&other.tile) != (ladder.get)(&config.tile);
+            let streams_alone = other.tile.panels == config.tile.panels;
+            let expected = if streams_alone { 1 } else { 2 };
+            assert_eq!(LADDERS.iter().filter(changed).count(), expected, "{other}");
             assert_eq!(other.to_string().parse(), Ok(*other));
         }
         let key = "2560x2560-decode-tensor-a8".parse().unwrap();

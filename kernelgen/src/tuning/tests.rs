@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use craftsman_isa::recorded;
 
 use super::*;
-use crate::config::Tile;
+use crate::config::{KernelConfig, Tile};
+use crate::selector::candidates;
 use crate::verify::Random;
 
 const BUDGET: Duration = Duration::from_hours(1);
@@ -238,16 +239,30 @@ fn one_layout_serves_all_batches() {
     let (narrow, wide) = ("avx2-i2s.masked-2x1s2u15p2048", "avx512vnni-i2s.planes-4x1s4u2p2048");
     let decode = answer("4096x4096-decode-tensor-a8", &[(wide, 1.0), (narrow, 0.9)]);
     let prefill = answer("4096x4096-prefill-tensor-a8", &[(wide, 1.0), (narrow, 2.0)]);
-    let tuning = Tuning::new(vec![decode.clone(), prefill]);
-    let order = |tuning: &Tuning, key: &str| tuning.order(&key.parse().unwrap(), Residence::Dram, 2);
+    let order = |answers: &[&Answer]| {
+        let ranking = |answer: &&Answer| choose::Ranking::new(&answer.question.key, Some(answer), &[]);
+        let rankings: Vec<_> = answers.iter().map(ranking).collect();
+        let layouts = choose::layouts(&rankings);
+        rankings.iter().map(|ranking| ranking.by(&layouts)).collect::<Vec<_>>()
+    };
     // Decode alone would take the narrow one; what prefill loses by it weighs more.
-    for key in ["4096x4096-decode-tensor-a8", "4096x4096-prefill-tensor-a8"] {
-        assert_eq!(order(&tuning, key), [config(wide), config(narrow)], "{key}");
-    }
-    let alone = Tuning::new(vec![decode]);
-    assert_eq!(order(&alone, "4096x4096-decode-tensor-a8"), [config(narrow), config(wide)]);
-    assert_eq!(order(&alone, "4096x4096-prefill-tensor-a8"), []);
-    assert_eq!(order(&alone, "4096x4096-decode-row-a8"), []);
+    assert_eq!(order(&[&decode, &prefill]), vec![vec![config(wide), config(narrow)]; 2]);
+    assert_eq!(order(&[&decode]), [[config(narrow), config(wide)]]);
+}
+
+#[test]
+fn what_was_not_measured_comes_after_what_was() {
+    let measured = answer("4096x4096-decode-tensor-a8", &[("avx2-i2s.masked-1x1s1u15p2048", 1.0)]);
+    let key = measured.question.key;
+    let predicted = [("avx512vnni-i2s.planes-4x1s4u2p2048", 5.0), ("avx2-i2s.masked-1x1s1u15p2048", 20.0)];
+    let predicted = predicted.map(|(name, time)| (config(name), time));
+    let order = |answer| {
+        let ranking = choose::Ranking::new(&key, answer, &predicted);
+        let layouts = choose::layouts(std::slice::from_ref(&ranking));
+        ranking.by(&layouts)
+    };
+    assert_eq!(order(None), predicted.map(|(config, _)| config));
+    assert_eq!(order(Some(&measured)), [predicted[1].0, predicted[0].0]);
 }
 
 #[test]
@@ -274,7 +289,7 @@ fn a_finished_answer_keeps_the_best_of_each_layout() {
         names.iter().zip(1..).map(|(name, at)| (name.as_str(), f64::from(at))).collect();
     ranking.push(("avx512vnni-i2s.planes-4x1s4u2p2048", 99.0));
     let mut answer = answer("4096x4096-decode-tensor-a8", &ranking);
-    choose::condense(&mut answer, 3, &layout_of);
+    choose::condense(&mut answer, 3);
     let kept: Vec<_> = answer.ranking.iter().map(|trial| trial.config.to_string()).collect();
     assert_eq!(kept, [&names[0], &names[1], &names[2], "avx512vnni-i2s.planes-4x1s4u2p2048"]);
     assert!(answer.ranking.iter().all(|trial| trial.ratio.all.is_empty()));
