@@ -65,9 +65,11 @@ fn fit(line: &Line) -> Option<String> {
     let offset = (y - slope * x) / one;
     let errors = line.points.iter().map(|(x, samples)| ((offset + slope * x) / samples.median - 1.0).abs());
     let worst = errors.fold(0.0, f64::max) * 100.0;
+    let fixed =
+        if offset < 0.05 { "no fixed cost to be seen".to_owned() } else { format!("{offset:.1} us at 0") };
     slope.is_finite().then(|| {
         format!(
-            "- {}: {offset:.1} us and {:.1} us a thousand more, to {worst:.0} %\n",
+            "- {}: {:.1} us a thousand, {fixed} (a straight line, to {worst:.0} %)\n",
             line.name,
             slope * 1e3
         )
@@ -83,7 +85,10 @@ mod tests {
     fn a_straight_line_is_found() {
         let points = [1000.0, 2000.0, 5000.0].map(|x| (x, Samples::new(vec![3.0 + x / 100.0]).unwrap()));
         let line = Line { name: "avx2-i2s".to_owned(), points: points.to_vec() };
-        assert_eq!(fit(&line).unwrap(), "- avx2-i2s: 3.0 us and 10.0 us a thousand more, to 0 %\n");
+        assert_eq!(
+            fit(&line).unwrap(),
+            "- avx2-i2s: 10.0 us a thousand, 3.0 us at 0 (a straight line, to 0 %)\n"
+        );
         assert_eq!(fit(&Line { points: Vec::new(), ..line }), None);
     }
 }
