@@ -209,11 +209,11 @@ fn row(pattern: usize, k: usize, random: &mut Random) -> Vec<f32> {
 
 /// The machine code for `caps`.
 pub(crate) fn code(backend: &dyn Backend, key: QuantizerKey, caps: &HardwareCaps) -> Result<Code, EmitError> {
-    backend.compile(caps, &mut |emitter| Words::new(key, emitter).say())
+    backend.compile(caps, &mut |emitter| Speech::new(key, emitter).say())
 }
 
 /// Says the algorithm.
-struct Words<'e> {
+struct Speech<'e> {
     e: &'e mut dyn Emitter,
     key: QuantizerKey,
     source: Pointer,
@@ -223,7 +223,7 @@ struct Words<'e> {
     magnitude: Vector,
 }
 
-impl<'e> Words<'e> {
+impl<'e> Speech<'e> {
     fn new(key: QuantizerKey, e: &'e mut dyn Emitter) -> Self {
         let magnitude = e.vector();
         e.splat(magnitude, 0x7FFF_FFFF);
@@ -268,7 +268,9 @@ impl<'e> Words<'e> {
     ) {
         let lanes = self.e.lanes();
         let advance = |walk: &mut Self, values: usize| {
-            moving.iter().for_each(|&(pointer, bytes)| walk.e.advance(pointer, values as i64 * bytes));
+            for &(pointer, bytes) in moving {
+                walk.e.advance(pointer, values as i64 * bytes);
+            }
         };
         let round = UNROLL * lanes;
         if columns >= round {
@@ -288,7 +290,9 @@ impl<'e> Words<'e> {
     fn scale(&mut self) -> Vector {
         let (source, magnitude) = (self.source, self.magnitude);
         let largest: Vec<_> = (0..UNROLL).map(|_| self.e.vector()).collect();
-        largest.iter().for_each(|&vector| self.e.splat(vector, ABSMAX_FLOOR.to_bits()));
+        for &vector in &largest {
+            self.e.splat(vector, ABSMAX_FLOOR.to_bits());
+        }
         let x = self.e.vector();
         self.columns(self.key.k, &[(source, 4)], |walk, at, offset, lanes| {
             walk.e.load_lanes(x, source, 4 * offset as i64, lanes);
@@ -297,7 +301,9 @@ impl<'e> Words<'e> {
         });
         self.e.advance(source, -4 * self.key.k as i64);
         let [max, others @ ..] = largest.as_slice() else { return x };
-        others.iter().for_each(|&other| self.e.binary(Binary::Max32, *max, *max, other));
+        for &other in others {
+            self.e.binary(Binary::Max32, *max, *max, other);
+        }
         self.fold(Binary::Max32, *max, x);
         self.e.splat(x, 1.0_f32.to_bits());
         self.e.binary(Binary::DivFloat, *max, x, *max);
@@ -306,7 +312,9 @@ impl<'e> Words<'e> {
         self.e.store_lanes(self.words, 0, *max, 1);
         self.e.advance(self.words, 4);
         self.e.release(x);
-        others.iter().for_each(|&other| self.e.release(other));
+        for &other in others {
+            self.e.release(other);
+        }
         *max
     }
 
@@ -314,7 +322,9 @@ impl<'e> Words<'e> {
     fn block(&mut self, a: Vector, columns: usize) {
         let (source, q) = (self.source, self.q);
         let sums: Vec<_> = (0..UNROLL).map(|_| self.e.vector()).collect();
-        sums.iter().for_each(|&sum| self.e.zero(sum));
+        for &sum in &sums {
+            self.e.zero(sum);
+        }
         let x = self.e.vector();
         self.columns(columns, &[(source, 4), (q, 1)], |walk, at, offset, lanes| {
             walk.e.load_lanes(x, source, 4 * offset as i64, lanes);
@@ -324,12 +334,16 @@ impl<'e> Words<'e> {
             walk.e.store_narrow(q, offset as i64, x);
         });
         let [sum, others @ ..] = sums.as_slice() else { return };
-        others.iter().for_each(|&other| self.e.binary(Binary::Add32, *sum, *sum, other));
+        for &other in others {
+            self.e.binary(Binary::Add32, *sum, *sum, other);
+        }
         self.fold(Binary::Add32, *sum, x);
         self.e.store_lanes(self.words, 0, *sum, 1);
         self.e.advance(self.words, 4);
         self.e.release(x);
-        sums.iter().for_each(|&sum| self.e.release(sum));
+        for &sum in &sums {
+            self.e.release(sum);
+        }
     }
 
     /// Every lane = all lanes of `vector`, joined by `word`; `spare` is used up.

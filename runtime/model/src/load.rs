@@ -42,7 +42,7 @@ impl<'a> Loader<'a> {
             ffn_norm: self.norm(&name("ffn_norm"), hidden)?,
             ffn: match self.config.experts.filter(|_| self.checkpoint.has(&name("ffn_gate_inp"))) {
                 Some(experts) => FeedForward::Experts(self.experts(&name, experts)?),
-                None => FeedForward::Dense(self.gated(&name)?),
+                None => FeedForward::Dense(Box::new(self.gated(&name)?)),
             },
         })
     }

@@ -47,7 +47,7 @@ pub(crate) struct Block {
 #[derive(Debug)]
 pub(crate) enum FeedForward {
     /// The same weights for every token.
-    Dense(Gated),
+    Dense(Box<Gated>),
     /// Each token's experts.
     Experts(Experts),
 }
