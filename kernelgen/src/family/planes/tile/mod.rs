@@ -37,7 +37,9 @@
 //! cost the same. base3 takes six products for 80 rows: 20 % more a row.
 //!
 //! A tile load may have to wait until stores to its lines have left the store buffer, that is, until all that goes before
-//! them has retired. So with an even `unroll` planes are made one visit ahead of their products, in two buffers in turn.
+//! them has retired. So with an even `unroll` planes are made one visit ahead of their products, in two buffers in turn. And
+//! a load may have to wait for an earlier store to another page at the same place in it, so all loads of a visit, or as
+//! many as there are tiles for, come before the stores of planes for the next.
 
 mod input;
 mod plan;
@@ -156,14 +158,32 @@ impl TileSteps {
         self.store_sums(w, extent, block);
     }
 
-    /// The products of some visits, and before them the planes: their own, or those of the visit after.
+    /// The products of some visits, and the planes: their own before them, or those of the visit after in between.
     fn visit(&self, w: &mut Walk<'_>, block: Block, order: Order, visits: Range<usize>, moved: usize) {
+        let planes = block.planes;
+        let early = self.grid.spare().min(planes);
+        // Where not all planes have a tile, the first product frees one.
+        let first = usize::from(early < planes);
         for visit in visits {
-            let made = visit + usize::from(order.makes_ahead());
-            if made < order.visits() {
-                self.make(w, block, order.place(made, moved));
+            let here = order.place(visit, moved);
+            if !order.makes_ahead() {
+                self.make(w, block, here);
             }
-            self.multiply(w, block, order.place(visit, moved));
+            self.load_activations(w, here);
+            (0..early).for_each(|plane| self.load_plane(w, block, here, plane));
+            for plane in 0..first {
+                self.multiply(w, plane);
+                self.load_plane(w, block, here, early);
+            }
+            if order.makes_ahead() && visit + 1 < order.visits() {
+                self.make(w, block, order.place(visit + 1, moved));
+            }
+            for plane in first..planes {
+                if plane >= early + first {
+                    self.load_plane(w, block, here, plane);
+                }
+                self.multiply(w, plane);
+            }
         }
     }
 
@@ -207,29 +227,32 @@ impl TileSteps {
         w.release([weights, part]);
     }
 
-    /// `C[plane][token] += A[token] B[plane]`
-    fn multiply(&self, w: &mut Walk<'_>, block: Block, place: Place) {
-        let (activations, scratch, weights) = (w.activations, w.scratch, w.weights);
-        let rows = self.grid.rows;
-        let packed = w.weight_offset(block.panel, place.tile * ROWS);
-        let packed_stride = ROW_BYTES * w.tile.interleave();
-        on_tiles(w, |e| {
-            for token in 0..self.grid.tokens {
-                let offset = ((place.tile * self.tokens + token * rows) * ROW_BYTES) as i64;
-                e.load_rows(self.grid.activations(token), activations, offset, ROW_BYTES);
-            }
-            for plane in 0..block.planes {
-                let b = self.grid.weights(plane);
-                if self.is_packed(block.first + plane, place) {
-                    e.load_rows(b, weights, packed, packed_stride);
-                } else {
-                    e.load_rows(b, scratch, self.buffer(place, plane), ROW_BYTES);
-                }
-                for token in 0..self.grid.tokens {
-                    e.multiply(self.grid.sum(plane, token), self.grid.activations(token), b);
-                }
-            }
-        });
+    fn load_activations(&self, w: &mut Walk<'_>, place: Place) {
+        let activations = w.activations;
+        for token in 0..self.grid.tokens {
+            let row = place.tile * self.tokens + token * self.grid.rows;
+            let offset = (row * ROW_BYTES) as i64;
+            on_tiles(w, |e| e.load_rows(self.grid.activations(token), activations, offset, ROW_BYTES));
+        }
+    }
+
+    fn load_plane(&self, w: &mut Walk<'_>, block: Block, place: Place, plane: usize) {
+        let (from, offset, stride) = if self.is_packed(block.first + plane, place) {
+            let offset = w.weight_offset(block.panel, place.tile * ROWS);
+            (w.weights, offset, ROW_BYTES * w.tile.interleave())
+        } else {
+            (w.scratch, self.buffer(place, plane), ROW_BYTES)
+        };
+        on_tiles(w, |e| e.load_rows(self.grid.weights(plane), from, offset, stride));
+    }
+
+    /// `C[plane][token] += A[token] B[plane]` for every tile of tokens.
+    fn multiply(&self, w: &mut Walk<'_>, plane: usize) {
+        let b = self.grid.weights(plane);
+        for token in 0..self.grid.tokens {
+            let (sum, a) = (self.grid.sum(plane, token), self.grid.activations(token));
+            on_tiles(w, |e| e.multiply(sum, a, b));
+        }
     }
 
     /// Every sum of a block: plane of the block, tile of tokens, register.

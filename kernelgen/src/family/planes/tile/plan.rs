@@ -82,10 +82,14 @@ impl Grid {
         TileRegister((self.planes * self.tokens + token) as u32)
     }
 
-    /// The tile for a plane; where there are several left, they take turns.
+    /// How many tiles are left for planes.
+    pub(super) fn spare(self) -> usize {
+        REGISTERS - (self.planes + 1) * self.tokens
+    }
+
+    /// The tile for a plane: those that are left take turns.
     pub(super) fn weights(self, plane: usize) -> TileRegister {
-        let first = (self.planes + 1) * self.tokens;
-        TileRegister((first + plane % (REGISTERS - first)) as u32)
+        TileRegister((REGISTERS - self.spare() + plane % self.spare()) as u32)
     }
 
     pub(super) fn shapes(self) -> [TileShape; REGISTERS] {
