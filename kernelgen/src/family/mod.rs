@@ -1,8 +1,11 @@
 //! Algorithms with a packed layout of their own: one file or folder and one row of [`ALL`] a family.
 
+#[cfg(test)]
+mod made_input;
 mod panel;
 mod planes;
 mod sliced;
+mod tl;
 
 use craftsman_golden::TernaryMatrix;
 
@@ -15,7 +18,7 @@ use crate::packed::{Layout, PackedMatrix};
 use crate::vocabulary::{Emitter, Word};
 
 /// Every family.
-pub static ALL: &[&dyn Family] = &[&planes::I2S, &planes::BASE3, &sliced::SLICED];
+pub static ALL: &[&dyn Family] = &[&planes::I2S, &planes::BASE3, &tl::TL1, &tl::TL2, &sliced::SLICED];
 
 /// A packed layout and the algorithm that multiplies with it.
 pub trait Family: Sync {

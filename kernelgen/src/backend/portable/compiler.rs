@@ -168,6 +168,15 @@ impl<'f> Compiler<'f> {
         self.builder.ins().imul(x, w)
     }
 
+    /// The sums of two neighbouring products of 16-bit lanes, in 32 bits.
+    fn pairs(&mut self, a: Value, b: Value) -> Value {
+        let [a_low, b_low] = [a, b].map(|lanes| self.builder.ins().swiden_low(lanes));
+        let [a_high, b_high] = [a, b].map(|lanes| self.builder.ins().swiden_high(lanes));
+        let low = self.builder.ins().imul(a_low, b_low);
+        let high = self.builder.ins().imul(a_high, b_high);
+        self.builder.ins().iadd_pairwise(low, high)
+    }
+
     /// Sums of neighbouring 16-bit lanes, in 32 bits.
     fn widened_pairs(&mut self, lanes: Value) -> Value {
         let low = self.builder.ins().swiden_low(lanes);
@@ -437,7 +446,17 @@ impl Emitter for Compiler<'_> {
                 let value = self.builder.ins().bitselect(greater, a, b);
                 self.set(to, value);
             }
-            Binary::MulPairs | Binary::AddPairs => self.fail(word),
+            Binary::MulPairs => {
+                let (a, b) = (self.get(a), self.get(b));
+                let [low, high] = [false, true].map(|high| self.products(b, a, high));
+                let value = self.builder.ins().iadd_pairwise(low, high);
+                self.set(to, value);
+            }
+            Binary::AddPairs => {
+                let (a, b) = (self.lanes_of(a, I16X8), self.lanes_of(b, I16X8));
+                let value = self.pairs(a, b);
+                self.set(to, value);
+            }
         }
     }
 

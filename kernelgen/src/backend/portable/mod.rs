@@ -18,7 +18,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::Backend;
 use crate::code::{Code, EmitError};
-use crate::vocabulary::{Accumulation, Binary, Emitter, Word};
+use crate::vocabulary::{Accumulation, Emitter, Word};
 use compiler::Compiler;
 
 /// See the module's introduction.
@@ -74,8 +74,7 @@ impl Backend for Portable {
 
     fn says(&self, word: Word) -> bool {
         match word {
-            Word::Unary(_) | Word::Accumulate(_) => true,
-            Word::Binary(word) => !matches!(word, Binary::MulPairs | Binary::AddPairs),
+            Word::Unary(_) | Word::Binary(_) | Word::Accumulate(_) => true,
             Word::TernaryLogic | Word::Tiles => false,
         }
     }

@@ -80,8 +80,10 @@ impl Geometry {
         lanes: usize,
         interleave: usize,
     ) -> Layout {
-        // Without a prefix the weights lie the same whatever the segments are.
-        let segment = if self.prefix_bytes == 0 { key.k } else { self.segment(key) };
+        let segment = self.segment(key);
+        // Without a prefix, the weights lie the same for all segments of whole steps.
+        let alike = self.prefix_bytes == 0 && segment.is_multiple_of(self.step_columns);
+        let segment = if alike { key.k } else { segment };
         debug_assert!(self.prefix_bytes == 0 || interleave == 1, "prefixes are not interleaved");
         let (full, rest) = (key.k / segment, key.k % segment);
         let rest_bytes = if rest > 0 { self.segment_bytes(rest) } else { 0 };

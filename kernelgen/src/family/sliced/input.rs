@@ -65,35 +65,14 @@ fn slice(key: &KernelKey, e: &mut dyn Emitter, [source, slices]: [Pointer; 2], c
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::KernelConfig;
-    use crate::kernel::emit;
+    use crate::family::made_input::made_input;
     use crate::key::Batch;
-    use crate::simulate::{Access, Machine};
-    use crate::vocabulary::Arguments;
     use craftsman_golden::Granularity;
-    use craftsman_isa::recorded;
     use proptest::prelude::*;
-
-    /// The addresses of the code, its arguments, the rows and the slices.
-    const PLACES: [u64; 4] = [1 << 32, 2 << 32, 3 << 32, 4 << 32];
 
     /// What the emitted code makes of `rows`, in the simulator.
     fn sliced(key: &KernelKey, rows: &[u8], tokens: usize) -> Vec<u8> {
-        let [code_at, arguments_at, rows_at, slices_at] = PLACES;
-        let config: KernelConfig = "avx512bitalg-sliced.counts-1x1s1u1p0".parse().unwrap();
-        let code = emit(key, &config, &recorded::by_name("zen4").unwrap()).unwrap().input.unwrap();
-        let mut arguments = vec![0; size_of::<Arguments>()];
-        let values =
-            [(Field::Source, rows_at), (Field::Activations, slices_at), (Field::Tokens, tokens as u64)];
-        for (field, value) in values {
-            arguments[field.offset() as usize..][..8].copy_from_slice(&value.to_ne_bytes());
-        }
-        let mut machine = Machine::new();
-        machine.map(arguments_at, arguments, Access::ReadWrite).unwrap();
-        machine.map(rows_at, rows.to_vec(), Access::Read).unwrap();
-        machine.map(slices_at, vec![0xA5; form(key).bytes(tokens)], Access::ReadWrite).unwrap();
-        machine.run(&code.bytes, code_at, &[arguments_at]).unwrap();
-        machine.bytes(slices_at).unwrap().to_vec()
+        made_input(key, "avx512bitalg-sliced.counts-1x1s1u1p0", "zen4", rows, tokens)
     }
 
     proptest! {
