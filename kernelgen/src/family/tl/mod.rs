@@ -104,19 +104,22 @@ impl Family for LookUp {
     }
 }
 
-/// Tiles worth trying: a pass over the weights for as many tokens as the registers hold; in fewer and more streams.
+/// Tiles worth trying: one stream or several, and as many tokens as the registers hold.
 fn tiles(key: &KernelKey, backend: &dyn Backend, tuples: &Tuples) -> Vec<Tile> {
-    let matrices = key.matrices();
-    let all = key.m.div_ceil(tuples.geometry(backend.lanes()).fields * backend.lanes()) * matrices;
-    let tokens: &[usize] = if key.batch == Batch::Decode { &[1] } else { &[4, 3, 2, 1] };
+    let panels_there =
+        key.m.div_ceil(tuples.geometry(backend.lanes()).fields * backend.lanes()) * key.matrices();
+    let fits = |&&(panels, tokens): &&(usize, usize)| {
+        panels <= panels_there && steps::registers(tuples, tokens) <= backend.registers()
+    };
+    let extents: &[(usize, usize)] = match key.batch {
+        Batch::Decode => &[(1, 1), (2, 1), (4, 1)],
+        Batch::Small | Batch::Prefill => &[(1, 4), (1, 2), (2, 2), (2, 1), (1, 1)],
+    };
     let ahead: &[usize] = if key.batch == Batch::Prefill { &[0] } else { &[2048, 0] };
-    let mut tiles = Vec::new();
-    for &tokens in tokens.iter().filter(|&&tokens| steps::registers(tuples, tokens) <= backend.registers()) {
-        for panels in [1, 2, 4].into_iter().filter(|&panels| panels <= all) {
-            let tile = |&prefetch| Tile { panels, streams: panels, tokens, unroll: 8, prefetch };
-            tiles.extend(ahead.iter().map(tile));
-        }
-    }
+    let tile = |&(panels, tokens), &prefetch| Tile { panels, streams: panels, tokens, unroll: 8, prefetch };
+    let extents = extents.iter().filter(fits);
+    let mut tiles: Vec<_> =
+        extents.flat_map(|extent| ahead.iter().map(move |prefetch| tile(extent, prefetch))).collect();
     tiles.retain(|tile| tile.fits(key));
     tiles
 }
