@@ -1,9 +1,13 @@
 //! Every backend of this machine x family x interesting shape, against golden, bit for bit.
 
+use std::collections::HashSet;
+
 use craftsman_golden::gemm::ternary_gemm;
 use craftsman_golden::{Granularity, Scales, TernaryMatrix};
 use craftsman_isa::{HardwareCaps, Tier};
-use craftsman_kernelgen::{Activations, KernelCompiler, OutputMatrix};
+use craftsman_kernelgen::{
+    Activations, Batch, KernelCompiler, KernelKey, OutputMatrix, VERIFY_SEED, candidates, verify_native,
+};
 use proptest::prelude::*;
 
 /// The compilers to judge: one for each tier that this machine has.
@@ -126,4 +130,26 @@ fn many_tokens_of_wide_rows() {
             assert_eq!(run(&compiler, &w, &q, &a, 1), expected, "{:?}", compiler.caps().tier());
         }
     }
+}
+
+/// Activations of four bits: every algorithm of this machine, with values of their whole range.
+#[test]
+fn kernels_for_four_bits_are_verified() {
+    let caps = HardwareCaps::detect();
+    let mut failures = Vec::new();
+    for (batch, scales) in
+        Batch::ALL.into_iter().zip([Granularity::Tensor, Granularity::Row, Granularity::Block(64)])
+    {
+        for (m, k) in [(1, 1), (5, 63), (67, 64), (130, 65), (16, 640)] {
+            let key = KernelKey { activation_bits: 4, ..KernelKey::new(m, k, batch, scales) };
+            let mut seen = HashSet::new();
+            for config in candidates(&caps, &key) {
+                if seen.insert((config.backend, config.family, config.variant)) {
+                    failures.extend(verify_native(&key, &config, &caps, VERIFY_SEED).err());
+                }
+            }
+            assert!(seen.iter().any(|(_, family, _)| *family == "sliced"), "{key}");
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
 }
