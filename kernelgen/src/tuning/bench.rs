@@ -87,6 +87,21 @@ impl<'c> Bench<'c> {
         Ok(Arm { kernel, copies, next: 0, calls: 1 })
     }
 
+    /// Finds how many calls make a sample. Each number is tried twice: other work makes a few calls seem to be enough.
+    fn calibrate(&mut self, config: &KernelConfig) {
+        loop {
+            let call = self.time(config).min(self.time(config));
+            let Some(arm) = self.arms.get_mut(config) else { return };
+            let sample = call * arm.calls as u32;
+            if sample >= SAMPLE || arm.calls >= MAX_CALLS {
+                return;
+            }
+            let factor = SAMPLE.as_secs_f64() / sample.as_secs_f64().max(1e-9);
+            // Little by little, since the first calls, which bring everything in, say little.
+            arm.calls = (arm.calls as f64 * factor.clamp(1.5, 16.0)).ceil().min(MAX_CALLS as f64) as usize;
+        }
+    }
+
     /// The matrix in `layout`, packed when nobody holds it any more.
     fn copies(&mut self, layout: &Layout) -> std::io::Result<Arc<Copies>> {
         if let Some(copies) = self.packed.get(layout).and_then(Weak::upgrade) {
@@ -151,13 +166,7 @@ impl Stopwatch for Bench<'_> {
         if !self.arms.contains_key(config) {
             let arm = self.arm(config)?;
             self.arms.insert(*config, arm);
-            // Once for the pages, and once to see how many calls make a sample.
-            self.time(config);
-            let call = self.time(config).as_secs_f64().max(1e-9);
-            let calls = (SAMPLE.as_secs_f64() / call).ceil() as usize;
-            if let Some(arm) = self.arms.get_mut(config) {
-                arm.calls = calls.clamp(1, MAX_CALLS);
-            }
+            self.calibrate(config);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Tuning answers in the store.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use craftsman_isa::HardwareCaps;
 
@@ -15,19 +16,21 @@ const KIND: Kind = Kind { name: "tuning", version: 1 };
 pub struct TuningFile {
     path: PathBuf,
     machine: Machine,
-    emitter: String,
+    caps: HardwareCaps,
+    /// Made when it is first needed: it takes some emissions, and most machines have no file.
+    emitter: OnceLock<String>,
 }
 
 impl TuningFile {
     /// The file in `store` about the machine with `caps`.
     pub fn new(store: &Store, caps: &HardwareCaps) -> Self {
-        let machine = Machine::new(caps);
-        Self { path: store.file(&KIND, &machine), machine, emitter: fingerprint(caps) }
+        Self::at(&store.file(&KIND, &Machine::new(caps)), caps)
     }
 
     /// The file at `path`, to be about the machine with `caps`.
     pub fn at(path: &Path, caps: &HardwareCaps) -> Self {
-        Self { path: path.to_owned(), machine: Machine::new(caps), emitter: fingerprint(caps) }
+        let (path, machine) = (path.to_owned(), Machine::new(caps));
+        Self { path, machine, caps: caps.clone(), emitter: OnceLock::new() }
     }
 
     /// Where it is.
@@ -36,7 +39,8 @@ impl TuningFile {
     }
 
     fn expected(&self) -> Expected<'_> {
-        Expected { kind: &KIND, emitter: &self.emitter, machine: &self.machine }
+        let emitter = self.emitter.get_or_init(|| fingerprint(&self.caps));
+        Expected { kind: &KIND, emitter, machine: &self.machine }
     }
 
     /// The answers that hold here; none when there is no file, or, which is logged, it is for another machine, other
@@ -61,7 +65,7 @@ impl TuningFile {
     }
 
     fn read(&self) -> Result<Result<Vec<Answer>, store::Misfit>, StoreError> {
-        store::read(&self.path, self.expected())
+        if self.path.exists() { store::read(&self.path, self.expected()) } else { Ok(Ok(Vec::new())) }
     }
 
     /// Adds `new` answers. Of two to the same question the finished one stays, or else the one with more samples.

@@ -218,7 +218,9 @@ impl Search {
         let mut ranking: Vec<_> = self.arms.iter().filter_map(Arm::trial).collect();
         ranking.sort_by(|a, b| a.ratio.median.total_cmp(&b.ratio.median));
         let surely_faster = |trial: &&Trial| {
-            trial.ratio.count >= ROUND_SAMPLES && trial.ratio.median + trial.uncertainty().max(TIE) < 1.0
+            let likely = trial.ratio.median + trial.uncertainty().max(TIE);
+            // Of few samples the uncertainty is uncertain, too.
+            trial.ratio.count >= ROUND_SAMPLES && likely < 1.0 && trial.ratio.high < 1.0
         };
         let best = ranking
             .iter()

@@ -79,10 +79,14 @@ pub struct Run {
 Examples:
   craftsman inspect model.gguf
   craftsman inspect model.gguf --json | jq '.tensors[].name'
-  CRAFTSMAN_MAX_ISA=portable craftsman inspect model.gguf")]
+  CRAFTSMAN_MAX_ISA=portable craftsman inspect model.gguf
+  craftsman inspect model.gguf --keys | kernelgen tune --model -")]
 pub struct Inspect {
     /// GGUF file or Hugging Face folder [default: the small model carried in this program]
     pub model: Option<PathBuf>,
+    /// Only the keys of the kernels that the model needs, one a line, for `kernelgen tune --model`
+    #[arg(long)]
+    pub keys: bool,
 }
 
 /// The arguments of `logits`.

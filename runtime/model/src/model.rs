@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use craftsman_golden::float::{RopeScaling, RopeTable};
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::float::{FloatOps, PackedDense};
+use craftsman_kernelgen::tuning::Tuning;
 use craftsman_kernelgen::{KernelCompiler, KernelReport};
 
 use crate::architecture::Architecture;
@@ -76,7 +77,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads `checkpoint`, packs its weights, and emits, verifies and selects the kernels for its shapes.
+    /// Reads `checkpoint`, packs its weights, and emits, verifies and selects the kernels for its shapes: those that
+    /// `kernelgen tune` found to be the fastest on this machine, where it was run.
     pub fn load(checkpoint: &Checkpoint, options: &LoadOptions<'_>) -> Result<Arc<Self>, ModelError> {
         let start = Instant::now();
         let row = Architecture::find(checkpoint.architecture()).map_err(|e| e.in_file(checkpoint.path()))?;
@@ -85,6 +87,8 @@ impl Model {
         // What the compiler left of them is what this processor has.
         let caps = compiler.caps().clone();
         let threads = Threads::new(options.threads.unwrap_or_else(|| default_threads(&caps)))?;
+        let tuning = Arc::new(Tuning::from_env(&caps));
+        let compiler = compiler.with_tuning(tuning).with_threads(threads.count());
         let loader = Loader::new(checkpoint, row, &config, &compiler);
 
         let embedding = Arc::new(loader.dense("token_embd.weight", [config.vocab, config.hidden])?);

@@ -1,14 +1,16 @@
 //! `craftsman inspect`: what a model holds, and which kernels would run it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use craftsman::container::{Matrix, TensorInfo, TensorType, Value};
 use craftsman::kernelgen::KernelCompiler;
+use craftsman::kernelgen::tuning::Tuning;
 use craftsman::{Checkpoint, ContainerKind, HardwareCaps};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{KernelRow, kernel_rows, kernel_table, open, print_json};
+use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
 use crate::cli::{Inspect, Shared};
 use crate::failure::Failure;
 use crate::progress;
@@ -61,12 +63,25 @@ struct TensorRow {
 /// Prints what the model holds.
 pub fn run(arguments: &Inspect, shared: &Shared) -> Result<(), Failure> {
     let checkpoint = open(arguments.model.as_deref())?;
+    if arguments.keys {
+        return keys(&checkpoint, shared);
+    }
     let caps = HardwareCaps::from_env().map_err(Failure::usage)?;
     let report = report(&checkpoint, &caps)?;
     if shared.json {
         return print_json(&report);
     }
     super::print(&text(&report))
+}
+
+/// Prints what the model asks of the kernel compiler, each key once: epilogues are known only when all of it is loaded.
+fn keys(checkpoint: &Checkpoint, shared: &Shared) -> Result<(), Failure> {
+    let kernels = load(checkpoint, shared)?.kernels();
+    let keys: BTreeSet<_> = kernels.iter().map(|report| report.key.to_string()).collect();
+    if shared.json {
+        return print_json(&keys);
+    }
+    super::print(&keys.into_iter().collect::<Vec<_>>().join("\n"))
 }
 
 fn report(checkpoint: &Checkpoint, caps: &HardwareCaps) -> Result<Report, Failure> {
@@ -138,7 +153,7 @@ fn select_kernels(
     checkpoint: &Checkpoint,
     caps: &HardwareCaps,
 ) -> Result<Vec<craftsman::KernelReport>, Failure> {
-    let compiler = KernelCompiler::new(caps.clone());
+    let compiler = KernelCompiler::new(caps.clone()).with_tuning(Arc::new(Tuning::from_env(caps)));
     let _spinner = progress::spinner("selecting kernels");
     let mut seen = BTreeSet::new();
     for tensor in checkpoint.tensors() {
