@@ -7,7 +7,7 @@
 use iced_x86::{Code as Op, IcedError, Instruction, MemoryOperand, Register};
 
 use super::encode::{Place, Program};
-use super::isa::{VectorIsa, Width, find};
+use super::isa::{VectorIsa, find};
 use crate::code::{Code, EmitError};
 use crate::vocabulary::{
     Accumulate, Accumulation, Binary, Compare, Emitter, Field, Pointer, Shift, TileEmitter, Unary, Vector,
@@ -91,12 +91,12 @@ impl<'a> Assembler<'a> {
     }
 
     /// The register of `vector`, at the tier's width.
-    fn reg(&self, vector: Vector) -> Register {
+    pub(super) fn reg(&self, vector: Vector) -> Register {
         self.isa.width.register(vector.0)
     }
 
     /// The register that 256-bit tiers never hand out.
-    fn spare(&self) -> Register {
+    pub(super) fn spare(&self) -> Register {
         self.isa.width.register(self.isa.width.registers() - 1)
     }
 
@@ -134,7 +134,7 @@ impl<'a> Assembler<'a> {
     }
 
     /// Loads `bytes` from behind the code.
-    fn load_constant(&mut self, op: Op, to: Register, bytes: &[u8]) {
+    pub(super) fn load_constant(&mut self, op: Op, to: Register, bytes: &[u8]) {
         let memory = MemoryOperand::with_base_displ(Register::RIP, 0);
         self.push_with_constant(Instruction::with2(op, to, memory), bytes);
     }
@@ -167,64 +167,6 @@ impl<'a> Assembler<'a> {
             self.fail("no register left for tiles, or tiles configured twice");
         }
         self.tiles_configured = true;
-    }
-
-    /// Narrow stores of the low `lanes` (below four) lanes of xmm register `from`, which is used up.
-    fn store_few(&mut self, to: Pointer, mut offset: i64, from: Register, mut lanes: usize) {
-        if lanes >= 2 {
-            let memory = self.memory(to, offset);
-            self.push(Instruction::with2(Op::VEX_Vmovq_xmmm64_xmm, memory, from));
-            self.push(Instruction::with3(Op::VEX_Vpsrldq_xmm_xmm_imm8, from, from, 8));
-            offset += 8;
-            lanes -= 2;
-        }
-        if lanes == 1 {
-            let memory = self.memory(to, offset);
-            self.push(Instruction::with2(Op::VEX_Vmovd_rm32_xmm, memory, from));
-        }
-    }
-
-    /// Stores the first lanes of a ymm register by halves and quarters; needs no mask in memory.
-    fn store_lanes_ymm(&mut self, to: Pointer, offset: i64, from: Vector, lanes: usize) {
-        let spare = Register::XMM0 + (self.isa.width.registers() - 1);
-        let (low, mut offset, mut lanes) = (Register::XMM0 + from.0, offset, lanes);
-        let high = lanes >= 4;
-        if high {
-            let memory = self.memory(to, offset);
-            self.push(Instruction::with2(Op::VEX_Vmovdqu_xmmm128_xmm, memory, low));
-            self.push(Instruction::with3(
-                Op::VEX_Vextracti128_xmmm128_ymm_imm8,
-                spare,
-                Register::YMM0 + from.0,
-                1,
-            ));
-            (offset, lanes) = (offset + 16, lanes - 4);
-        } else {
-            self.push(Instruction::with2(Op::VEX_Vmovdqa_xmm_xmmm128, spare, low));
-        }
-        self.store_few(to, offset, spare, lanes);
-    }
-
-    /// `k1` = the first `lanes` lanes.
-    fn mask_lanes(&mut self, lanes: usize) {
-        self.push(Instruction::with2(Op::Mov_r32_imm32, Register::EAX, (1_u32 << lanes) - 1));
-        self.push(Instruction::with2(Op::VEX_Kmovw_kr_r32, Register::K1, Register::EAX));
-    }
-
-    /// As [`push`](Self::push), under `k1`; lanes that it leaves out become zero where `zeroing` says so.
-    fn push_masked(&mut self, instruction: Result<Instruction, IcedError>, zeroing: bool) {
-        self.push(instruction.map(|mut instruction| {
-            instruction.set_op_mask(Register::K1);
-            instruction.set_zeroing_masking(zeroing);
-            instruction
-        }));
-    }
-
-    /// `to` = all bits where `k1` is set, else none.
-    fn lanes_from_mask(&mut self, to: Vector) {
-        let to = self.reg(to);
-        let ones = Instruction::with4(Op::EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8, to, to, to, 0xFF_u32);
-        self.push_masked(ones, true);
     }
 }
 
@@ -367,18 +309,7 @@ impl Emitter for Assembler<'_> {
         if lanes == self.lanes() {
             return self.load(to, from, offset);
         }
-        let (to, memory, spare) = (self.reg(to), self.memory(from, offset), self.spare());
-        match self.isa.width {
-            Width::Ymm => {
-                let mask: Vec<u8> = (0..32).map(|byte| if byte < 4 * lanes { 0xFF } else { 0 }).collect();
-                self.load_constant(self.isa.load, spare, &mask);
-                self.push(Instruction::with3(Op::VEX_Vpmaskmovd_ymm_ymm_m256, to, spare, memory));
-            }
-            Width::Zmm => {
-                self.mask_lanes(lanes);
-                self.push_masked(Instruction::with2(self.isa.load, to, memory), true);
-            }
-        }
+        self.load_part(to, from, offset, lanes);
     }
 
     fn broadcast(&mut self, to: Vector, from: Pointer, offset: i64) {
@@ -400,45 +331,15 @@ impl Emitter for Assembler<'_> {
         if lanes == self.lanes() {
             return self.store(to, offset, from);
         }
-        match self.isa.width {
-            Width::Ymm => self.store_lanes_ymm(to, offset, from, lanes),
-            Width::Zmm => {
-                self.mask_lanes(lanes);
-                let (memory, from) = (self.memory(to, offset), self.reg(from));
-                self.push_masked(Instruction::with2(self.isa.store, memory, from), false);
-            }
-        }
+        self.store_part(to, offset, from, lanes);
     }
 
     fn store_narrow(&mut self, to: Pointer, offset: i64, from: Vector) {
-        let (memory, low) = (self.memory(to, offset), Register::XMM0 + from.0);
-        let (from, spare) = (self.reg(from), self.spare());
-        match self.isa.width {
-            Width::Ymm => {
-                // Packing works in halves: bytes 0-3 of each half, then the halves' first four bytes side by side.
-                let high = Register::XMM0 + (self.isa.width.registers() - 1);
-                self.push(Instruction::with3(Op::VEX_Vpackssdw_ymm_ymm_ymmm256, from, from, from));
-                self.push(Instruction::with3(Op::VEX_Vpacksswb_ymm_ymm_ymmm256, from, from, from));
-                self.push(Instruction::with3(Op::VEX_Vextracti128_xmmm128_ymm_imm8, high, from, 1));
-                self.push(Instruction::with3(Op::VEX_Vpunpckldq_ymm_ymm_ymmm256, from, from, spare));
-                self.push(Instruction::with2(Op::VEX_Vmovq_xmmm64_xmm, memory, low));
-            }
-            Width::Zmm => self.push(Instruction::with2(Op::EVEX_Vpmovsdb_xmmm128_k1z_zmm, memory, from)),
-        }
+        self.narrow(to, offset, from);
     }
 
     fn store_sign_bits(&mut self, to: Pointer, offset: i64, from: Vector) {
-        let (memory, from) = (self.memory(to, offset), self.reg(from));
-        match self.isa.width {
-            Width::Ymm => {
-                self.push(Instruction::with2(Op::VEX_Vpmovmskb_r32_ymm, Register::EAX, from));
-                self.push(Instruction::with2(Op::Mov_rm32_r32, memory, Register::EAX));
-            }
-            Width::Zmm => {
-                self.push(Instruction::with2(Op::EVEX_Vpmovb2m_kr_zmm, Register::K1, from));
-                self.push(Instruction::with2(Op::VEX_Kmovq_m64_kr, memory, Register::K1));
-            }
-        }
+        self.sign_bits(to, offset, from);
     }
 
     fn prefetch(&mut self, from: Pointer, offset: i64) {
@@ -469,22 +370,7 @@ impl Emitter for Assembler<'_> {
     }
 
     fn compare(&mut self, word: Compare, to: Vector, a: Vector, b: Vector) {
-        // Predicates LT_OQ and LE_OQ: ordered, and quiet about NaN.
-        let predicate: u32 = match word {
-            Compare::Less => 0x11,
-            Compare::LessOrEqual => 0x12,
-        };
-        let (out, a, b) = (self.reg(to), self.reg(a), self.reg(b));
-        match self.isa.width {
-            Width::Ymm => {
-                self.push(Instruction::with4(Op::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, out, a, b, predicate));
-            }
-            Width::Zmm => {
-                let op = Op::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae;
-                self.push(Instruction::with4(op, Register::K1, a, b, predicate));
-                self.lanes_from_mask(to);
-            }
-        }
+        self.compared(word, to, a, b);
     }
 
     fn ternary_logic(&mut self, table: u8, to: Vector, a: Vector, b: Vector) {
@@ -496,19 +382,7 @@ impl Emitter for Assembler<'_> {
     }
 
     fn rotate_lanes(&mut self, to: Vector, a: Vector, by: usize) {
-        let (to, a, spare) = (self.reg(to), self.reg(a), self.spare());
-        match self.isa.width {
-            Width::Ymm => {
-                let order: Vec<u8> =
-                    (0..8_u32).flat_map(|lane| ((lane + by as u32) % 8).to_le_bytes()).collect();
-                self.load_constant(self.isa.load, spare, &order);
-                self.push(Instruction::with3(Op::VEX_Vpermd_ymm_ymm_ymmm256, to, spare, a));
-            }
-            Width::Zmm => {
-                let op = Op::EVEX_Valignd_zmm_k1z_zmm_zmmm512b32_imm8;
-                self.push(Instruction::with4(op, to, a, a, by as u32));
-            }
-        }
+        self.rotated(to, a, by);
     }
 
     fn tiles(&mut self) -> Option<&mut dyn TileEmitter> {

@@ -4,6 +4,7 @@ mod assembler;
 mod backend;
 mod encode;
 mod isa;
+mod lanes;
 mod tiles;
 
 use assembler::Assembler;

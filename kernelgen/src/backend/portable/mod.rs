@@ -1,10 +1,11 @@
 //! Portable: 128-bit vectors through Cranelift, on any architecture it compiles for. The fallback that always exists.
 //!
-//! The product tree in [`Emitter::dot`] is the one that Cranelift folds into VPDPBUSD, SDOT or USDOT where the target
+//! The product tree in [`Accumulate::Dot`](crate::vocabulary::Accumulate::Dot) is the one that Cranelift folds into VPDPBUSD, SDOT or USDOT where the target
 //! has them, and says with plain SIMD where it has not. Two neighbouring products are summed in sixteen bits, hence
 //! [`Accumulation::DirectSmall`].
 
 mod compiler;
+mod words;
 
 use craftsman_isa::{Arch, Feature, HardwareCaps};
 use cranelift_codegen::binemit::Reloc;
