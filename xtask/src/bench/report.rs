@@ -67,6 +67,11 @@ fn section(history: &History) -> Result<String, Failure> {
     for (regime, plot) in plots(shown) {
         _ = write!(text, "<h3>{regime}</h3>\n{}\n", plot.svg()?);
     }
+    text.push_str("<h3>runs</h3>\n<ol>\n");
+    for run in shown {
+        _ = writeln!(text, "<li>{}, {}", run.date, run.label());
+    }
+    text.push_str("</ol>\n");
     Ok(text)
 }
 
@@ -97,11 +102,12 @@ fn table(latest: &Run, changes: &[Change]) -> String {
     text + "</table>\n"
 }
 
-/// A plot a regime: runs from left to right, a line a way.
+/// A plot a regime: runs from left to right, a line a way. Single configurations, which only a run with `--all` has, are
+/// too many for lines.
 fn plots(runs: &[Run]) -> BTreeMap<String, Plot> {
     let mut plots = BTreeMap::new();
     for (place, run) in (1..).zip(runs) {
-        for figure in &run.figures {
+        for figure in run.figures.iter().filter(|figure| figure.way != figure.config) {
             let plot: &mut Plot = plots.entry(figure.regime.clone()).or_insert_with(|| plot(figure));
             let value = (f64::from(place), figure.ratio.clone());
             match plot.lines.iter_mut().find(|line| line.name == figure.way) {
