@@ -38,6 +38,8 @@ pub(super) struct Region {
     pub(super) chain: [f64; 2],
     /// Bytes of weights that it loads, those loaded before included.
     pub(super) weight_bytes: f64,
+    /// Bytes of activations that it loads, alike.
+    pub(super) input_bytes: f64,
     /// Where they lie, seen from the weights pointer.
     places: Vec<i64>,
     chains: HashMap<u32, [f64; 2]>,
@@ -114,14 +116,19 @@ impl<'b> Counter<'b> {
 
     fn read(&mut self, to: Vector, from: Pointer, offset: i64, bytes: usize) {
         self.step(Kind::Load, to, &[]);
-        self.weights(from, offset, bytes);
+        self.loaded(from, offset, bytes);
     }
 
-    /// Notes a load of `bytes`, if it is one of weights.
-    fn weights(&mut self, from: Pointer, offset: i64, bytes: usize) {
-        if self.pointers.get(from.0 as usize) == Some(&Field::Weights) {
-            self.open.weight_bytes += bytes as f64 * self.times;
-            self.open.places.push(offset);
+    /// Notes a load of `bytes`, if it is one of weights or activations.
+    fn loaded(&mut self, from: Pointer, offset: i64, bytes: usize) {
+        let bytes = bytes as f64 * self.times;
+        match self.pointers.get(from.0 as usize) {
+            Some(Field::Weights) => {
+                self.open.weight_bytes += bytes;
+                self.open.places.push(offset);
+            }
+            Some(Field::Activations) => self.open.input_bytes += bytes,
+            _ => {}
         }
     }
 
@@ -334,7 +341,7 @@ impl TileEmitter for Counter<'_> {
     fn load_rows(&mut self, to: TileRegister, from: Pointer, offset: i64, _: usize) {
         let rows = self.rows(to);
         self.count(Kind::Load, rows as f64);
-        self.weights(from, offset, rows * ROW_BYTES);
+        self.loaded(from, offset, rows * ROW_BYTES);
     }
 
     fn store_rows(&mut self, _: Pointer, _: i64, _: usize, from: TileRegister) {

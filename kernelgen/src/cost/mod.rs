@@ -200,7 +200,7 @@ fn region_cycles(core: &Core, backend: &dyn Backend, region: &Region) -> (f64, B
 }
 
 /// Cycles of one core to read everything: the weights once from where they are, and from L2 what is read again, and the
-/// activations for each round of panels.
+/// activations as often as the code loads them.
 fn reading(
     core: &Core,
     caps: &HardwareCaps,
@@ -219,7 +219,8 @@ fn reading(
     let round = (config.tile.panels.div_ceil(config.tile.interleave()) * layout.panel_bytes) as f64;
     let again = if beyond_l1(round) { (touched - bytes).max(0.0) } else { 0.0 };
     let x = (tokens(key.batch) * key.padded_k()) as f64;
-    let activations = if beyond_l1(x) { x * bytes / round.max(1.0) } else { 0.0 };
+    let inputs: f64 = regions.iter().map(|region| region.input_bytes).sum();
+    let activations = if beyond_l1(x) { inputs } else { 0.0 };
     let weights = bytes / weight_rate(core, caps, config, regions, bytes, environment);
     weights + (again + activations) / core.reads[0]
 }
