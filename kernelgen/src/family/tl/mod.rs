@@ -112,7 +112,7 @@ fn tiles(key: &KernelKey, backend: &dyn Backend, tuples: &Tuples) -> Vec<Tile> {
         panels <= panels_there && steps::registers(tuples, tokens) <= backend.registers()
     };
     let extents: &[(usize, usize)] = match key.batch {
-        Batch::Decode => &[(1, 1), (2, 1), (4, 1)],
+        Batch::Decode => &[(2, 1), (1, 1), (4, 1)],
         Batch::Small | Batch::Prefill => &[(1, 4), (1, 2), (2, 2), (2, 1), (1, 1)],
     };
     let ahead: &[usize] = if key.batch == Batch::Prefill { &[0] } else { &[2048, 0] };
