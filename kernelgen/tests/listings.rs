@@ -35,6 +35,13 @@ const KERNELS: &[[&str; 4]] = &[
     ],
     ["ice-lake", "avx512bitalg-sliced.counts-1x1s1u1p2048", "16x192-decode-tensor-a8", "bit slices"],
     ["zen4", "avx512bitalg-sliced.counts-1x2s1u1p0", "16x64-small-tensor-a4", "bit slices of four bits"],
+    ["zen3", "avx2-tl1.bytes-1x1s1u2p0", "32x24-decode-tensor-a8", "tables of two columns, and their making"],
+    [
+        "skylake-x",
+        "avx512bw-tl2.bytes-1x1s1u1p0",
+        "64x24-decode-tensor-a8",
+        "tables of three columns, and signs",
+    ],
     ["sapphire-rapids", "amx-i2s.tile-1x16s1u1p0", "64x128-prefill-tensor-a8", "tiles"],
 ];
 
@@ -103,7 +110,10 @@ fn every_backend_and_family_has_a_listing() {
     let configs: Vec<KernelConfig> = KERNELS.iter().map(|row| row[1].parse().unwrap()).collect();
     let backends = craftsman_kernelgen::backend::ALL.iter().map(|backend| backend.name());
     for backend in backends.filter(|&backend| backend != "portable") {
-        assert!(configs.iter().any(|config| config.backend == backend), "no listing of {backend}");
+        assert!(
+            configs.iter().any(|config| config.backend == backend),
+            "add a row with a kernel of {backend} to KERNELS, then {COMMAND}"
+        );
     }
     for family in craftsman_kernelgen::family::ALL {
         assert!(

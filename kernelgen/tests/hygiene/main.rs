@@ -4,7 +4,7 @@
 mod guarded;
 
 use std::collections::HashSet;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Barrier;
 
 use craftsman_golden::{Granularity, Scales, TernaryMatrix};
@@ -103,6 +103,21 @@ fn run_guarded(key: &KernelKey, config: &KernelConfig, caps: &HardwareCaps, edge
     changed
 }
 
+/// Calls are wrapped in x86-64 code; elsewhere there is nothing to see.
+fn calls_can_be_wrapped() -> bool {
+    let can = HardwareCaps::detect().arch == Arch::X86_64;
+    if !can {
+        println!("skipped: the calls are wrapped in x86-64 code");
+    }
+    can
+}
+
+/// This program once more, for one test only.
+fn child(test: &str) -> Output {
+    let program = std::env::current_exe().unwrap();
+    Command::new(program).args(["--exact", test, "--ignored", "--nocapture"]).output().unwrap()
+}
+
 /// A child process: code that touches what is not its own ends it.
 #[test]
 #[ignore = "run by kernels_touch_only_what_is_theirs"]
@@ -125,14 +140,10 @@ fn guarded_calls() {
 
 #[test]
 fn kernels_touch_only_what_is_theirs() {
-    if HardwareCaps::detect().arch != Arch::X86_64 {
-        println!("skipped: the calls are wrapped in x86-64 code");
+    if !calls_can_be_wrapped() {
         return;
     }
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "guarded_calls", "--ignored", "--nocapture", "--test-threads", "1"])
-        .output()
-        .unwrap();
+    let child = child("guarded_calls");
     let [out, error] = [&child.stdout, &child.stderr].map(|text| String::from_utf8_lossy(text));
     let calls = out.lines().filter(|line| line.contains(" by "));
     assert!(
@@ -160,22 +171,16 @@ fn touched_guard() {
 
 #[test]
 fn guards_end_the_process() {
-    if HardwareCaps::detect().arch != Arch::X86_64 {
-        println!("skipped: the calls are wrapped in x86-64 code");
+    if !calls_can_be_wrapped() {
         return;
     }
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "touched_guard", "--ignored", "--nocapture"])
-        .output()
-        .unwrap();
-    assert_eq!(child.status.code(), None, "a read beyond a buffer went unnoticed");
+    assert_eq!(child("touched_guard").status.code(), None, "a read beyond a buffer went unnoticed");
 }
 
 /// A kernel that keeps nothing is told on.
 #[test]
 fn changed_registers_are_noticed() {
-    if HardwareCaps::detect().arch != Arch::X86_64 {
-        println!("skipped: the calls are wrapped in x86-64 code");
+    if !calls_can_be_wrapped() {
         return;
     }
     let spoiler = Code {
