@@ -106,6 +106,22 @@ pub struct Subject {
     pub config: String,
 }
 
+/// By how much medians of two runs of one build may differ: more than was ever seen.
+const WOBBLE: f64 = 0.03;
+/// The same of weights in memory: where the pages lie, and what else uses the memory, differs from run to run and hardly
+/// within one.
+const DRAM_WOBBLE: f64 = 0.25;
+
+/// By how much the median of a figure may differ between two runs of one build, as a share. Figures that the suite does
+/// not have (any more) wobble as most do.
+pub fn wobble(regime: &str) -> f64 {
+    let row = FULL.iter().chain(SHORT).find(|row| row.name == regime);
+    match row.map(|row| row.task) {
+        Some(Task::Product(Product { residence: Residence::Dram, .. })) => DRAM_WOBBLE,
+        _ => WOBBLE,
+    }
+}
+
 impl Regime {
     /// How many threads it keeps busy.
     pub fn threads(&self) -> usize {
@@ -137,5 +153,10 @@ mod tests {
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
         let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         assert!(names.iter().all(|name| plain(name)), "{names:?}");
+    }
+
+    #[test]
+    fn what_memory_gives_differs_more() {
+        assert_eq!(["decode-dram", "decode-2560x2560", "of old"].map(wobble), [DRAM_WOBBLE, WOBBLE, WOBBLE]);
     }
 }

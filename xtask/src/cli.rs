@@ -108,9 +108,9 @@ pub struct Compare {
     /// What is compared
     #[arg(default_value = "latest", allow_negative_numbers = true)]
     pub new: String,
-    /// Smallest change of a median that counts, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 3.0)]
-    pub threshold: f64,
+    /// Smallest change of a median that counts, in percent [default: 3; 25 where weights come from memory]
+    #[arg(long, value_name = "PERCENT")]
+    pub threshold: Option<f64>,
     /// Print the comparison as JSON
     #[arg(long)]
     pub json: bool,

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use craftsman_benches::suite::wobble;
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::roofline::Samples;
 use craftsman_kernelgen::store::Machine;
@@ -70,7 +71,7 @@ pub fn run(arguments: &cli::Compare) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(format!("{path}: no runs yet; `cargo xtask bench run` makes one")));
     }
     let (base, new) = (select(&runs, &arguments.base)?, select(&runs, &arguments.new)?);
-    let changes = changes(&base, &new, arguments.threshold / 100.0);
+    let changes = changes(&base, &new, arguments.threshold);
     let slower = changes.iter().filter(|change| change.verdict == Verdict::Slower).count();
     let labels = |runs: &[&Run]| runs.iter().map(|run| format!("{} of {}", run.label(), run.date)).collect();
     let comparison = Comparison { base: labels(&base), new: labels(&new), slower, changes };
@@ -103,18 +104,22 @@ fn select<'a>(runs: &'a [Run], name: &str) -> Result<Vec<&'a Run>, Failure> {
     Ok(found)
 }
 
-/// Every figure of both, the new run's order first.
-pub fn changes(base: &[&Run], new: &[&Run], threshold: f64) -> Vec<Change> {
+/// Every figure of both, the new run's order first; `threshold` is in percent, where not the suite says what counts.
+pub fn changes(base: &[&Run], new: &[&Run], threshold: Option<f64>) -> Vec<Change> {
     let (base, new) = (pooled(base), pooled(new));
     let find = |sides: &[(String, Side)], name: &str| {
         sides.iter().find(|(other, _)| other == name).map(|(_, side)| side.clone())
     };
     let gone = base.iter().filter(|(name, _)| find(&new, name).is_none());
     let names = new.iter().chain(gone).map(|(name, _)| name.clone());
-    names.map(|name| change(find(&base, &name), find(&new, &name), name, threshold)).collect()
+    let least = |name: &str| {
+        let regime = name.split(' ').next().unwrap_or_default();
+        threshold.map_or_else(|| wobble(regime), |percent| percent / 100.0)
+    };
+    names.map(|name| change(find(&base, &name), find(&new, &name), least(&name), name)).collect()
 }
 
-fn change(base: Option<Side>, new: Option<Side>, figure: String, threshold: f64) -> Change {
+fn change(base: Option<Side>, new: Option<Side>, threshold: f64, figure: String) -> Change {
     let (verdict, percent) = match (&base, &new) {
         (Some(base), Some(new)) => {
             let share = new.ratio.median / base.ratio.median - 1.0;
@@ -214,7 +219,7 @@ mod tests {
     use crate::bench::record::tests::run;
 
     fn verdicts(base: &[&Run], new: &Run) -> Vec<(String, Verdict)> {
-        let changes = changes(base, &[new], 0.03);
+        let changes = changes(base, &[new], None);
         changes.into_iter().map(|change| (change.figure, change.verdict)).collect()
     }
 

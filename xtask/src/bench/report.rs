@@ -63,7 +63,7 @@ fn section(history: &History) -> Result<String, Failure> {
         latest.label()
     );
     let previous = before.iter().rev().find(|run| run.machine == latest.machine && run.short == latest.short);
-    text.push_str(&table(latest, &changes(&previous.into_iter().collect::<Vec<_>>(), &[latest], 0.03)));
+    text.push_str(&table(latest, &changes(&previous.into_iter().collect::<Vec<_>>(), &[latest], None)));
     for (regime, plot) in plots(shown) {
         _ = write!(text, "<h3>{regime}</h3>\n{}\n", plot.svg()?);
     }
