@@ -5,8 +5,8 @@
 //! reading   = bytes of weights / rate of the level that holds them, by streams; what is read again / rate of L2
 //! time      = the longer of the two, and the part of the other that it does not hide
 //! ```
-//! Nothing is run and no machine code is made: the family's own emission is counted ([`Counter`]), so that the model
-//! cannot say something else than the kernel does, and a table ([`Core`]) says what that costs. It orders candidates for
+//! Nothing is run and no machine code is made: the family's own emission is counted (`Counter`), so that the model
+//! cannot say something else than the kernel does, and a table (`Core`) says what that costs. It orders candidates for
 //! processors that were never tuned, also those that are not here. Tuning is there for the rest.
 
 mod cores;

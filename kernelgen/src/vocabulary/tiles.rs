@@ -2,7 +2,7 @@
 
 use super::Pointer;
 
-/// A tile register: up to [`ROWS`] rows of up to [`ROW_BYTES`] bytes, in the shape that [`TileEmitter::configure`] gave
+/// A tile register: up to 16 rows of up to 64 bytes, in the shape that [`TileEmitter::configure`] gave
 /// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TileRegister(pub(crate) u32);
