@@ -20,7 +20,7 @@ pub struct Tile {
     pub streams: usize,
     /// Tokens that are processed together.
     pub tokens: usize,
-    /// Steps of four columns a round of the innermost loop takes.
+    /// Steps of the family that a round of the innermost loop takes.
     pub unroll: usize,
     /// How far ahead of the weights the cache is asked for them, in bytes; 0 for not at all.
     pub prefetch: usize,
