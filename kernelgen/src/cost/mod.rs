@@ -181,11 +181,12 @@ fn region_cycles(core: &Core, backend: &dyn Backend, region: &Region) -> (f64, B
     let count = |kind: Kind| region.counts[kind as usize];
     let vectors =
         [Kind::Simple, Kind::Multiply, Kind::Shuffle, Kind::Shift].map(count).iter().sum::<f64>() * portable;
+    let shuffles = count(Kind::Shuffle) * portable * (core.shuffle_slots - 1.0);
     let all =
         (0..KINDS).filter(|&kind| kind != Kind::Divide as usize).map(|kind| region.counts[kind]).sum::<f64>();
     let per = |count: f64, rate: f64| if count == 0.0 { 0.0 } else { count / rate.max(0.1) };
     let groups = [
-        (Bound::Vector, per(vectors + count(Kind::Divide), core.vector[wide])),
+        (Bound::Vector, per(vectors + shuffles + count(Kind::Divide), core.vector[wide])),
         (Bound::Multiply, per(count(Kind::Multiply) * portable, core.multiply[wide])),
         (Bound::Shuffle, per(count(Kind::Shuffle) * portable, core.shuffle[wide])),
         (Bound::Shift, per(count(Kind::Shift) * portable, core.shift[wide])),
