@@ -6,7 +6,6 @@ use craftsman_isa::recorded;
 
 use super::*;
 use crate::config::{KernelConfig, Tile};
-use crate::selector::candidates;
 use crate::verify::Random;
 
 const BUDGET: Duration = Duration::from_hours(1);
