@@ -23,6 +23,7 @@ mod listing;
 mod memory;
 mod output;
 mod packed;
+mod panel;
 mod perf_map;
 mod quantizer;
 pub mod roofline;

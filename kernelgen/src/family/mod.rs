@@ -1,8 +1,5 @@
 //! Algorithms with a packed layout of their own: one file or folder and one row of [`ALL`] a family.
 
-#[cfg(test)]
-mod made_input;
-mod panel;
 mod planes;
 mod sliced;
 mod tl;

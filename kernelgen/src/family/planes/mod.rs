@@ -23,13 +23,13 @@ mod tile;
 use craftsman_golden::TernaryMatrix;
 
 use super::Family;
-use super::panel::{self, PackPanel, Walk};
 use crate::activations::InputForm;
 use crate::backend::Backend;
 use crate::code::EmitError;
 use crate::config::{KernelConfig, Tile};
 use crate::key::{Batch, KernelKey};
 use crate::packed::{Layout, PackedMatrix};
+use crate::panel::{self, PackPanel, Walk};
 use crate::vocabulary::{Accumulation, Emitter, Word};
 use packing::{Packing, Plan};
 use steps::PlaneSteps;

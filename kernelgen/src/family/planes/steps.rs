@@ -2,8 +2,8 @@
 
 use super::packing::{Packing, Plan, Plane, Recovery, View};
 use crate::activations::InputForm;
-use crate::family::panel::{At, Extent, Geometry, Steps, Walk};
 use crate::key::KernelKey;
+use crate::panel::{At, Extent, Geometry, Steps, Walk};
 use crate::vocabulary::{Accumulate, Accumulation, Binary, Emitter, Shift, Vector};
 
 /// Up to so many tokens' activations stay in registers while the planes pass by; with more, the planes stay.

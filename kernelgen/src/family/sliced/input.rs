@@ -65,8 +65,8 @@ fn slice(key: &KernelKey, e: &mut dyn Emitter, [source, slices]: [Pointer; 2], c
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::made_input::made_input;
     use crate::key::Batch;
+    use crate::panel::made_input;
     use craftsman_golden::Granularity;
     use proptest::prelude::*;
 

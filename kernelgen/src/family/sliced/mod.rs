@@ -30,13 +30,13 @@ mod steps;
 use craftsman_golden::TernaryMatrix;
 
 use super::Family;
-use super::panel::{self, Walk};
 use crate::activations::InputForm;
 use crate::backend::Backend;
 use crate::code::EmitError;
 use crate::config::{KernelConfig, Tile};
 use crate::key::{Batch, KernelKey};
 use crate::packed::{Layout, PackedMatrix};
+use crate::panel::{self, Walk};
 use crate::vocabulary::{Accumulate, Emitter, Unary, Word};
 use packing::{SignPlanes, geometry};
 use steps::SliceSteps;

@@ -1,6 +1,6 @@
 //! The planes of the weights.
 
-use super::super::panel::{Geometry, PackPanel};
+use crate::panel::{Geometry, PackPanel};
 
 /// Columns of a step.
 pub(super) const STEP_COLUMNS: usize = 64;

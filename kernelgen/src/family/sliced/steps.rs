@@ -1,11 +1,11 @@
 //! The inner loop: slices against planes, counted into integer sums.
 
-use super::super::panel::{At, Extent, Geometry, Steps, Walk};
 use super::input::{self, SLICE_BYTES};
 use super::packing::{HALVES, geometry};
 use crate::activations::InputForm;
 use crate::backend::Backend;
 use crate::key::KernelKey;
+use crate::panel::{At, Extent, Geometry, Steps, Walk};
 use crate::vocabulary::{Accumulate, Binary, Emitter, Unary, Vector, Word};
 
 /// Chains of products that one sum is divided into where registers allow it: a product takes five cycles, and one is

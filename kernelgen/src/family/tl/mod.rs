@@ -26,13 +26,13 @@ mod tuples;
 use craftsman_golden::TernaryMatrix;
 
 use super::Family;
-use super::panel::{self, Walk};
 use crate::activations::InputForm;
 use crate::backend::Backend;
 use crate::code::EmitError;
 use crate::config::{KernelConfig, Tile};
 use crate::key::{Batch, KernelKey};
 use crate::packed::{Layout, PackedMatrix};
+use crate::panel::{self, Walk};
 use crate::vocabulary::{Accumulation, Emitter, Word};
 use steps::LookUpSteps;
 use tuples::{Packer, Tuples};

@@ -3,8 +3,8 @@
 use super::tables;
 use super::tuples::{OFFSET, RADIX, STEP_TUPLES, TUPLES_IN_8_BITS, Tuples};
 use crate::activations::InputForm;
-use crate::family::panel::{At, Extent, Geometry, Steps, Walk};
 use crate::key::KernelKey;
+use crate::panel::{At, Extent, Geometry, Steps, Walk};
 use crate::vocabulary::{Binary, Emitter, Shift, Vector};
 
 /// Steps whose sums fit 16 bits: a tuple adds at most 384 + 16, and 16 x 4 x 400 is 25600.

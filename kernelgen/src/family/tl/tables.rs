@@ -178,8 +178,8 @@ impl Maker<'_> {
 mod tests {
     use super::super::tuples::{RADIX, TL1, TL2};
     use super::*;
-    use crate::family::made_input::made_input;
     use crate::key::Batch;
+    use crate::panel::made_input;
     use craftsman_golden::Granularity;
     use proptest::prelude::*;
 

@@ -12,7 +12,7 @@
 //! With y = 33 e + 16400 the bytes are `high = (y >> 10) - 16` and `low = (y + (y >> 10)) % 32 - 16`: 33 / 1024 is near
 //! enough to 1 / 31, and modulo 32, 33 e is e. A test tries every e.
 
-use crate::family::panel::{Geometry, PackPanel};
+use crate::panel::{Geometry, PackPanel};
 
 /// Tuples of a step.
 pub(super) const STEP_TUPLES: usize = 4;

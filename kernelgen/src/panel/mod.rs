@@ -20,6 +20,8 @@
 //! ```
 
 mod finish;
+#[cfg(test)]
+mod made_input;
 mod pack;
 mod walk;
 
@@ -31,6 +33,8 @@ use crate::key::KernelKey;
 use crate::packed::Layout;
 use crate::vocabulary::Vector;
 
+#[cfg(test)]
+pub(crate) use made_input::made_input;
 pub(crate) use pack::{PackPanel, pack};
 pub(crate) use walk::Walk;
 

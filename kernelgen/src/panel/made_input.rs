@@ -12,7 +12,7 @@ use crate::vocabulary::{Arguments, Field};
 const PLACES: [u64; 5] = [1 << 32, 2 << 32, 3 << 32, 4 << 32, 5 << 32];
 
 /// What `config`'s code on `machine` makes of the quantised `rows` of `tokens` tokens.
-pub(super) fn made_input(
+pub(crate) fn made_input(
     key: &KernelKey,
     config: &str,
     machine: &str,
