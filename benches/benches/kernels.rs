@@ -9,7 +9,7 @@ use craftsman_benches::ways::{Offer, ways};
 use craftsman_benches::{quantized_tokens, ternary_matrix};
 use craftsman_golden::gemm::ternary_gemm;
 use craftsman_isa::HardwareCaps;
-use craftsman_kernelgen::{Activations, Batch, KernelCompiler, KernelKey, OutputMatrix};
+use craftsman_kernelgen::{Activations, Batch, KernelCompiler, KernelKey, LinearOptions, OutputMatrix};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Output features, input features, tokens: a projection and the down projection of a 2B model, one and many tokens.
@@ -26,8 +26,9 @@ fn products(criterion: &mut Criterion) {
         for (_, config) in
             ways(compiler.caps(), &KernelKey::new(m, k, Batch::of(n), w.granularity()), Offer::Best)
         {
-            let linear =
-                compiler.linear_with(&w, &[config]).expect("the portable kernel exists for every shape");
+            let linear = compiler
+                .linear_with(&[&w], LinearOptions { preferred: &[config], ..LinearOptions::default() })
+                .expect("the portable kernel exists for every shape");
             let mut x = Activations::from_quantized(&q, &a, k, linear.scales());
             linear.prepare(&mut x);
             group.bench_function(BenchmarkId::from_parameter(linear.kernel(n).config()), |bencher| {

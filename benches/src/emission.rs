@@ -6,11 +6,11 @@ use craftsman_golden::gemm::ternary_gemm;
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::{Batch, KernelKey, emit};
 
-use crate::clock::timed;
 use crate::contest::Contestant;
 use crate::suite::{Field, Subject};
 use crate::ways::{Offer, UnusableKernel, ways};
 use crate::{quantized_tokens, ternary_matrix};
+use craftsman_kernelgen::clock::timed;
 
 /// Rows and columns of the reference: a tenth of a millisecond.
 const REFERENCE: usize = 640;

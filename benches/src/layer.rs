@@ -7,15 +7,15 @@ use craftsman_golden::gemm::ternary_gemm;
 use craftsman_golden::quantize::{QuantizedRow, absmax};
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::{
-    Activations, Batch, Epilogue, KernelCompiler, KernelKey, OutputMatrix, TernaryLinear,
+    Activations, Batch, Epilogue, KernelCompiler, KernelKey, LinearOptions, OutputMatrix, TernaryLinear,
 };
 
-use crate::clock::timed;
 use crate::contest::Contestant;
 use crate::product::check;
 use crate::suite::{Field, Subject};
 use crate::ways::{Offer, UnusableKernel, ways};
 use crate::{float_tokens, ternary_matrix};
+use craftsman_kernelgen::clock::timed;
 
 /// Every kernel that is offered and, called `selected`, the one that a user gets, beside golden, all from floats to
 /// floats.
@@ -24,7 +24,9 @@ pub fn field(m: usize, k: usize, caps: &HardwareCaps, offer: Offer) -> Field {
     let key = KernelKey::new(m, k, Batch::Decode, w.granularity());
     let (mut subjects, mut unusable) = (Vec::new(), Vec::new());
     for (name, config) in ways(compiler.caps(), &key, offer) {
-        let linear = compiler.linear_with(&w, &[config]).map_err(|error| error.to_string());
+        let linear = compiler
+            .linear_with(&[&w], LinearOptions { preferred: &[config], ..LinearOptions::default() })
+            .map_err(|error| error.to_string());
         match linear.and_then(|linear| check(&linear, 1, &config).map(|()| linear)) {
             Ok(linear) => subjects.push(layer(&name, linear)),
             Err(reason) => unusable.push(UnusableKernel { key, config, reason }),
@@ -39,7 +41,8 @@ pub fn field(m: usize, k: usize, caps: &HardwareCaps, offer: Offer) -> Field {
 /// Gate and up matrix `[m, k]` of a feed-forward block in one kernel, `silu(gate) * up`, beside golden's three steps.
 pub fn gated_field(m: usize, k: usize, caps: &HardwareCaps) -> Field {
     let w = ternary_matrix(m, k);
-    let fused = KernelCompiler::new(caps.clone()).fused(&[&w, &w], Epilogue::Silu);
+    let fused = KernelCompiler::new(caps.clone())
+        .linear_with(&[&w, &w], LinearOptions { epilogue: Epilogue::Silu, ..LinearOptions::default() });
     let mut subject = layer("selected", fused.expect("the portable kernel exists for every shape"));
     subject.contestant.work *= 2.0;
     let golden = golden(k, 2.0 * (m * k) as f64, move |row| {

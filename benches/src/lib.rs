@@ -5,7 +5,6 @@
 //! benches of this crate share the matrices.
 #![cfg_attr(not(feature = "peers"), forbid(unsafe_code))]
 
-pub mod clock;
 pub mod contest;
 pub mod emission;
 pub mod layer;

@@ -6,16 +6,16 @@ use craftsman_golden::TernaryMatrix;
 use craftsman_golden::gemm::ternary_gemm;
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::{
-    Activations, Batch, KernelCompiler, KernelConfig, KernelKey, OutputMatrix, TernaryLinear,
+    Activations, Batch, KernelCompiler, KernelConfig, KernelKey, LinearOptions, OutputMatrix, TernaryLinear,
 };
 
 use craftsman_kernelgen::roofline::{PeakProbe, Stretch};
 
-use crate::clock::drive;
 use crate::contest::Contestant;
 use crate::suite::{Field, Subject};
 use crate::ways::{Offer, UnusableKernel, ways};
 use crate::{quantized_tokens, ternary_matrix};
+use craftsman_kernelgen::clock::drive;
 
 /// A matrix product `[m, k] x [k, tokens]`.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,11 @@ fn emitted(
     config: KernelConfig,
 ) -> Result<Contestant<'static>, String> {
     let Product { m, k, tokens, threads, .. } = product;
-    let pack = || compiler.linear_with(w, &[config]).map_err(|error| error.to_string());
+    let pack = || {
+        compiler
+            .linear_with(&[w], LinearOptions { preferred: &[config], ..LinearOptions::default() })
+            .map_err(|error| error.to_string())
+    };
     let mut linears = vec![pack()?];
     check(&linears[0], tokens, &config)?;
     for _ in 1..product.copies(compiler.caps(), linears[0].size()) {

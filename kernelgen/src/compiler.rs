@@ -14,8 +14,8 @@ use crate::config::KernelConfig;
 use crate::cost::Environment;
 use crate::host;
 use crate::kernel::{Candidate, Kernel, emit};
-use crate::key::{Batch, Epilogue, KernelKey, NameError};
-use crate::linear::TernaryLinear;
+use crate::key::{Batch, KernelKey, NameError};
+use crate::linear::{LinearOptions, TernaryLinear};
 use crate::packed::Layout;
 use crate::quantizer::{Quantizer, QuantizerKey};
 use crate::selector::offers;
@@ -202,45 +202,24 @@ impl KernelCompiler {
     /// # Errors
     /// When the shape is out of range, memory runs out, or, which is a bug, no candidate computes rightly.
     pub fn linear(&self, weights: &TernaryMatrix) -> Result<TernaryLinear, KernelError> {
-        self.request(&[weights], Epilogue::None, &[])
+        self.linear_with(&[weights], LinearOptions::default())
     }
 
-    /// As [`linear`](Self::linear), but tries the candidates in `preferred` first, then those that read the same packed
-    /// weights. Which kernels there are in the end, the result says.
-    ///
-    /// # Errors
-    /// As [`linear`](Self::linear).
-    pub fn linear_with(
-        &self,
-        weights: &TernaryMatrix,
-        preferred: &[KernelConfig],
-    ) -> Result<TernaryLinear, KernelError> {
-        self.request(&[weights], Epilogue::None, preferred)
-    }
-
-    /// As [`linear`](Self::linear), with an epilogue inside the kernel: for [`Epilogue::is_pair`] two matrices of one
-    /// shape and granularity, gate and up, else one.
+    /// As [`linear`](Self::linear), with `options`: for an [`Epilogue::is_pair`] of two matrices of one shape and
+    /// granularity, gate and up, else of one.
     ///
     /// # Errors
     /// As [`linear`](Self::linear), and when the matrices do not fit together.
-    pub fn fused(
+    pub fn linear_with(
         &self,
         weights: &[&TernaryMatrix],
-        epilogue: Epilogue,
+        options: LinearOptions<'_>,
     ) -> Result<TernaryLinear, KernelError> {
-        self.request(weights, epilogue, &[])
-    }
-
-    fn request(
-        &self,
-        weights: &[&TernaryMatrix],
-        epilogue: Epilogue,
-        preferred: &[KernelConfig],
-    ) -> Result<TernaryLinear, KernelError> {
+        let LinearOptions { epilogue, activation_bits, preferred } = options;
         let first = weights.first().ok_or(KernelError::Pair)?;
         let shape = |w: &TernaryMatrix| (w.m(), w.k(), w.granularity());
         let (m, k, scales) = shape(first);
-        let key = KernelKey { epilogue, ..KernelKey::new(m, k, Batch::Decode, scales) };
+        let key = KernelKey { epilogue, activation_bits, ..KernelKey::new(m, k, Batch::Decode, scales) };
         if weights.len() != key.matrices() || weights.iter().any(|w| shape(w) != shape(first)) {
             return Err(KernelError::Pair);
         }

@@ -7,6 +7,7 @@
 
 mod activations;
 pub mod backend;
+pub mod clock;
 mod code;
 mod compiler;
 mod config;
@@ -42,7 +43,7 @@ pub use compiler::{CodeFilter, KernelCompiler, KernelError, KernelReport, VERIFY
 pub use config::{KernelConfig, Tile};
 pub use kernel::{Kernel, KernelCode, emit};
 pub use key::{Batch, Epilogue, KernelKey, MAX_K, MAX_M, NameError};
-pub use linear::TernaryLinear;
+pub use linear::{LinearOptions, TernaryLinear};
 pub use listing::listing;
 pub use memory::ExecutableMemory;
 pub use output::{OutputColumns, OutputMatrix};

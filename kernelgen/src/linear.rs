@@ -6,12 +6,49 @@ use craftsman_golden::{Granularity, TernaryMatrix};
 
 use crate::activations::Activations;
 use crate::compiler::Kernels;
+use crate::config::KernelConfig;
 use crate::family;
 use crate::kernel::Kernel;
 use crate::key::{Batch, Epilogue};
 use crate::output::OutputColumns;
 use crate::packed::PackedMatrix;
 use crate::quantizer::Quantizer;
+
+/// What a matrix product may be besides the plain one.
+///
+/// ```
+/// use craftsman_golden::{Scales, TernaryMatrix};
+/// use craftsman_isa::HardwareCaps;
+/// use craftsman_kernelgen::{Activations, KernelCompiler, LinearOptions, OutputMatrix};
+///
+/// // BitNet a4.8: activations of four bits, -7 to 7.
+/// let weights = TernaryMatrix::new(1, 3, vec![1, 0, -1], Scales::Tensor(1.0))?;
+/// let compiler = KernelCompiler::new(HardwareCaps::detect());
+/// let linear = compiler.linear_with(&[&weights], LinearOptions { activation_bits: 4, ..LinearOptions::default() })?;
+/// let mut x = Activations::new();
+/// x.quantize(linear.quantizer(), &[7.0, 0.0, 3.4], 1)?; // to 7, 0, 3
+/// linear.prepare(&mut x);
+/// let mut y = [0.0];
+/// linear.run(&x, &mut OutputMatrix::new(&mut y, 1, 1).whole());
+/// assert_eq!(y, [4.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct LinearOptions<'a> {
+    /// What follows the product, inside the kernel.
+    pub epilogue: Epilogue,
+    /// Bits of the activations: 8, or 4.
+    pub activation_bits: u8,
+    /// Candidates to try first, then those that read the same packed weights. Which kernels there are in the end, the
+    /// result says.
+    pub preferred: &'a [KernelConfig],
+}
+
+impl Default for LinearOptions<'_> {
+    fn default() -> Self {
+        Self { epilogue: Epilogue::None, activation_bits: 8, preferred: &[] }
+    }
+}
 
 /// Packed weights `[m, k]` and the verified kernels of their shape. Made by
 /// [`KernelCompiler::linear`](crate::KernelCompiler::linear); never changes; may be used from many threads at once.

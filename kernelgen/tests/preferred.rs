@@ -3,7 +3,9 @@
 use craftsman_golden::gemm::ternary_gemm;
 use craftsman_golden::{Granularity, Scales, TernaryMatrix};
 use craftsman_isa::HardwareCaps;
-use craftsman_kernelgen::{Activations, Batch, KernelCompiler, KernelKey, OutputMatrix, candidates};
+use craftsman_kernelgen::{
+    Activations, Batch, KernelCompiler, KernelKey, LinearOptions, OutputMatrix, candidates,
+};
 
 const M: usize = 70;
 const K: usize = 130;
@@ -21,7 +23,9 @@ fn every_candidate_can_be_preferred() {
         let q: Vec<i8> = (0..tokens * K).map(|at| (at * 37 % 256) as u8 as i8).collect();
         let a = vec![3.0; tokens];
         for config in candidates(compiler.caps(), &key) {
-            let linear = compiler.linear_with(&w, &[config]).unwrap();
+            let linear = compiler
+                .linear_with(&[&w], LinearOptions { preferred: &[config], ..LinearOptions::default() })
+                .unwrap();
             let kernel = linear.kernel(tokens);
             assert_eq!(*kernel.config(), config, "{key}");
             let mut y = vec![0.0; tokens * M];

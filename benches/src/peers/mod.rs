@@ -10,10 +10,10 @@ use std::hint::black_box;
 use craftsman_golden::TernaryMatrix;
 use craftsman_isa::HardwareCaps;
 
-use crate::clock::{drive, timed};
 use crate::contest::Contestant;
 use crate::product::Product;
 use crate::quantized_tokens;
+use craftsman_kernelgen::clock::{drive, timed};
 use ggml::{Format, Graph, Rows};
 
 /// Every format of ggml's that can say a matrix of that shape.

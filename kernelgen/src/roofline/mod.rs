@@ -3,7 +3,6 @@
 //! A kernel needs at least the time to read its weights and the time to make its products; the larger of the two is its
 //! *bound*, and the share of it that a kernel reaches says how much is left to win.
 
-mod gang;
 mod measure;
 mod peak;
 mod probe;
@@ -17,8 +16,6 @@ pub use samples::Samples;
 
 pub(crate) use samples::five_digits;
 pub use stretch::Stretch;
-
-pub(crate) use gang::together;
 
 use std::fmt;
 use std::time::Duration;

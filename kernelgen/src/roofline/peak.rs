@@ -9,10 +9,10 @@
 
 use craftsman_isa::HardwareCaps;
 
-use super::gang::together;
 use super::probe::{Probe, best_backend};
 use super::samples::Samples;
 use crate::backend::Backend;
+use crate::clock::drive;
 use crate::code::EmitError;
 use crate::vocabulary::{
     Accumulate, Accumulation, Binary, Emitter, Field, TileRegister, TileShape, Word, tiles,
@@ -86,8 +86,10 @@ impl PeakProbe {
     /// Products of two bytes a second, multiplied and added, that `threads` threads make together; `samples` times,
     /// after one that wakes the processor. `None` of no samples.
     pub fn measure(&self, threads: usize, samples: usize) -> Option<Samples> {
-        let pass =
-            |_| self.products as f64 * threads as f64 / together(threads, &|_| self.run()).as_secs_f64();
+        let pass = |_| {
+            let seconds = drive(vec![(); threads], 1, |(), _| self.run());
+            self.products as f64 * threads as f64 / seconds
+        };
         pass(0);
         Samples::new((0..samples).map(pass).collect())
     }

@@ -9,9 +9,9 @@
 use craftsman_isa::HardwareCaps;
 use memmap2::MmapMut;
 
-use super::gang::together;
 use super::probe::{Probe, best_backend};
 use super::samples::Samples;
+use crate::clock::drive;
 use crate::code::EmitError;
 use crate::vocabulary::{Binary, Emitter, Field};
 
@@ -164,10 +164,10 @@ pub(super) fn best(
     for sample in 0..=effort.samples {
         for (probe, rates) in probes.iter().zip(&mut rates) {
             let passes = effort.bytes.div_ceil(probe.bytes()).max(1);
-            let time = together(threads, &|thread| probe.run(&buffers[thread], passes)).as_secs_f64();
+            let seconds = drive(buffers.iter().collect(), 1, |buffer, _| probe.run(buffer, passes));
             // The first sample brings in the pages and wakes the processor.
             if sample > 0 {
-                rates.push((probe.bytes() * passes * threads) as f64 / time);
+                rates.push((probe.bytes() * passes * threads) as f64 / seconds);
             }
             step();
         }

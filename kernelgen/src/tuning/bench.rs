@@ -5,7 +5,7 @@
 //! its own rows, as in a model, call after call without waiting for the others.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use craftsman_golden::TernaryMatrix;
@@ -13,6 +13,7 @@ use craftsman_golden::TernaryMatrix;
 use super::answer::{Question, Residence};
 use super::search::Stopwatch;
 use crate::activations::Activations;
+use crate::clock::drive;
 use crate::code::EmitError;
 use crate::compiler::KernelCompiler;
 use crate::config::KernelConfig;
@@ -21,7 +22,7 @@ use crate::family;
 use crate::kernel::Kernel;
 use crate::output::OutputMatrix;
 use crate::packed::{Layout, PackedMatrix};
-use crate::roofline::{Level, together};
+use crate::roofline::Level;
 use crate::verify::{Random, random_weights};
 
 /// How long a sample is to take at least: long beside the clock's steps and the start of the threads.
@@ -148,16 +149,12 @@ impl Arm {
     /// The time of `calls` calls of all threads together.
     fn run(&mut self, x: &Activations, output: &mut OutputMatrix<'_>, threads: usize) -> Duration {
         let parts = output.split(self.kernel.layout().panel_rows, threads);
-        let parts: Vec<_> = parts.into_iter().map(Mutex::new).collect();
         let Self { kernel, copies, next, calls } = self;
-        let time = together(parts.len(), &|thread| {
-            let mut part = parts[thread].lock().unwrap_or_else(PoisonError::into_inner);
-            for call in 0..*calls {
-                kernel.run(&copies[(*next + call) % copies.len()], x, &mut part);
-            }
+        let seconds = drive(parts, *calls, |part, call| {
+            kernel.run(&copies[(*next + call) % copies.len()], x, part);
         });
         *next = (*next + *calls) % copies.len();
-        time
+        Duration::from_secs_f64(seconds)
     }
 }
 

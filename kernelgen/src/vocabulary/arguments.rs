@@ -32,6 +32,8 @@ pub struct Arguments {
     pub tokens_here: usize,
     /// Counts down inside the kernel.
     pub blocks_left: usize,
+    /// Counts down inside the kernel.
+    pub rounds_left: usize,
 }
 
 /// A field of [`Arguments`].
@@ -63,6 +65,8 @@ pub enum Field {
     TokensHere,
     /// [`Arguments::blocks_left`]
     BlocksLeft,
+    /// [`Arguments::rounds_left`]
+    RoundsLeft,
 }
 
 impl Field {
@@ -82,6 +86,7 @@ impl Field {
             Field::TokensLeft => std::mem::offset_of!(Arguments, tokens_left),
             Field::TokensHere => std::mem::offset_of!(Arguments, tokens_here),
             Field::BlocksLeft => std::mem::offset_of!(Arguments, blocks_left),
+            Field::RoundsLeft => std::mem::offset_of!(Arguments, rounds_left),
         };
         offset as i32
     }

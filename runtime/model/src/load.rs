@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use craftsman_golden::{Scales, TernaryMatrix};
 use craftsman_kernelgen::float::{DenseMatrix, PackedDense};
-use craftsman_kernelgen::{Epilogue, KernelCompiler};
+use craftsman_kernelgen::{Epilogue, KernelCompiler, LinearOptions};
 
 use crate::architecture::{Activation, Architecture};
 use crate::config::{ExpertConfig, ModelConfig};
@@ -184,11 +184,14 @@ impl<'a> Loader<'a> {
         weights: &[&TernaryMatrix],
         epilogue: Epilogue,
     ) -> Result<Linear, ModelError> {
-        let linear = self.compiler.fused(weights, epilogue).map_err(|source| {
-            let problem = format!("no kernel could be made for it: {source}");
-            let remedy = "this is a bug: please report it with this message";
-            self.place(ModelError::new(ErrorKind::Kernel, problem, remedy).because(source), name)
-        })?;
+        let linear = self
+            .compiler
+            .linear_with(weights, LinearOptions { epilogue, ..LinearOptions::default() })
+            .map_err(|source| {
+                let problem = format!("no kernel could be made for it: {source}");
+                let remedy = "this is a bug: please report it with this message";
+                self.place(ModelError::new(ErrorKind::Kernel, problem, remedy).because(source), name)
+            })?;
         Ok(Linear::Ternary(linear))
     }
 

@@ -5,7 +5,7 @@ use super::tuples::{OFFSET, RADIX, STEP_TUPLES, TUPLES_IN_8_BITS, Tuples};
 use crate::activations::InputForm;
 use crate::key::KernelKey;
 use crate::panel::{At, Extent, Geometry, Steps, Walk};
-use crate::vocabulary::{Binary, Emitter, Shift, Vector};
+use crate::vocabulary::{Binary, Emitter, Field, Shift, Vector};
 
 /// Steps whose sums fit 16 bits: a tuple adds at most 384 + 16, and 16 x 4 x 400 is 25600.
 pub(super) const MOST_UNROLL: usize = 16;
@@ -47,29 +47,20 @@ impl LookUpSteps {
         walk.e.constant(to, &bytes);
     }
 
-    /// `steps` steps in a row, few enough for sixteen-bit sums.
+    /// `steps` steps in a row, few enough for sixteen-bit sums, which are zero before and after.
     fn round(&self, walk: &mut Walk<'_>, extent: Extent, steps: usize, sums: &[Vector]) {
-        for panel in 0..extent.panels {
-            for first in (0..steps).step_by(STEPS_IN_8_BITS) {
-                for step in first..steps.min(first + STEPS_IN_8_BITS) {
-                    self.step(walk, extent, (panel, step), sums, step == first);
-                }
-                self.join(walk, extent, panel, sums, first == 0);
+        walk.unrolled(steps, STEPS_IN_8_BITS, |walk, steps| {
+            for panel in 0..extent.panels {
+                (0..steps).for_each(|step| self.step(walk, extent, (panel, step), sums));
+                self.join(walk, extent, panel, sums);
             }
-        }
-        walk.advance(steps);
+            walk.advance(steps);
+        });
         self.widen(walk, extent);
     }
 
-    /// One step of one panel against the tables of every token. The `fresh` ones replace the sums.
-    fn step(
-        &self,
-        walk: &mut Walk<'_>,
-        extent: Extent,
-        (panel, step): (usize, usize),
-        sums: &[Vector],
-        fresh: bool,
-    ) {
+    /// One step of one panel against the tables of every token. The first one replaces the sums.
+    fn step(&self, walk: &mut Walk<'_>, extent: Extent, (panel, step): (usize, usize), sums: &[Vector]) {
         walk.prefetch_weights(panel, step);
         let weights = walk.weight_offset(panel, step);
         let signs = self.tuples.signed.then(|| self.nibbles(walk, weights, STEP_TUPLES));
@@ -79,7 +70,7 @@ impl LookUpSteps {
             for token in 0..extent.tokens {
                 let tables = walk.input_offset(token, step) + 16 * tuple as i64;
                 let sums = &sums[BYTE_SUMS * token..][..BYTE_SUMS];
-                look_up(walk, tables, indices, masks, sums, fresh && tuple == 0);
+                look_up(walk, tables, indices, masks, sums, step + tuple == 0);
             }
             walk.release(indices);
             walk.release(masks.into_iter().flatten());
@@ -108,8 +99,8 @@ impl LookUpSteps {
         masks
     }
 
-    /// Sums of bytes onto the 16-bit ones, which the `fresh` ones replace.
-    fn join(&self, walk: &mut Walk<'_>, extent: Extent, panel: usize, sums: &[Vector], fresh: bool) {
+    /// Sums of bytes onto the 16-bit ones.
+    fn join(&self, walk: &mut Walk<'_>, extent: Extent, panel: usize, sums: &[Vector]) {
         let [factors, joined, old] = [(); 3].map(|()| walk.e.vector());
         self.pattern(walk, factors, &[1, RADIX]);
         for (token, sums) in sums.chunks(BYTE_SUMS).take(extent.tokens).enumerate() {
@@ -119,24 +110,25 @@ impl LookUpSteps {
                 let place = walk.slot_offset(Self::slot(extent, panel, token, which));
                 walk.e.binary(half, joined, low, high);
                 walk.e.binary(Binary::MulPairs, joined, factors, joined);
-                if !fresh {
-                    walk.e.load(old, walk.scratch, place);
-                    walk.e.binary(Binary::Add16, joined, joined, old);
-                }
+                walk.e.load(old, walk.scratch, place);
+                walk.e.binary(Binary::Add16, joined, joined, old);
                 walk.e.store(walk.scratch, place, joined);
             }
         }
         walk.release([factors, joined, old]);
     }
 
-    /// 16-bit sums onto the 32-bit ones.
+    /// 16-bit sums onto the 32-bit ones, and zero in their place.
     fn widen(&self, walk: &mut Walk<'_>, extent: Extent) {
         let [even, odd, narrow, wide, total] = [(); 5].map(|()| walk.e.vector());
+        let zero = walk.e.vector();
+        walk.e.zero(zero);
         self.pattern(walk, even, &[1, 0, 0, 0]);
         self.pattern(walk, odd, &[0, 0, 1, 0]);
         for first in (0..extent.panels * extent.tokens).map(|group| group * SLOTS) {
             for which in 0..4 {
                 walk.e.load(narrow, walk.scratch, walk.slot_offset(first + which));
+                walk.e.store(walk.scratch, walk.slot_offset(first + which), zero);
                 for (parity, ones) in [even, odd].into_iter().enumerate() {
                     let place = walk.slot_offset(first + 4 + 2 * which + parity);
                     walk.e.binary(Binary::AddPairs, wide, narrow, ones);
@@ -146,7 +138,7 @@ impl LookUpSteps {
                 }
             }
         }
-        walk.release([even, odd, narrow, wide, total]);
+        walk.release([even, odd, narrow, wide, total, zero]);
     }
 }
 
@@ -173,11 +165,24 @@ impl Steps for LookUpSteps {
         let sums: Vec<_> = (0..BYTE_SUMS * extent.tokens).map(|_| walk.e.vector()).collect();
         // Every tuple, even one beyond the columns, brings bytes that are `OFFSET` short.
         walk.e.splat(sums[0], (OFFSET * STEP_TUPLES * steps) as u32);
-        for first in (0..extent.panels * extent.tokens).map(|group| group * SLOTS) {
-            (4..SLOTS).for_each(|which| walk.e.store(walk.scratch, walk.slot_offset(first + which), sums[0]));
+        walk.e.zero(sums[1]);
+        for group in 0..extent.panels * extent.tokens {
+            for which in 0..SLOTS {
+                let slot = walk.slot_offset(group * SLOTS + which);
+                walk.e.store(walk.scratch, slot, sums[usize::from(which < 4)]);
+            }
         }
         let unroll = walk.tile.unroll;
-        walk.unrolled(steps, unroll, |walk, steps| self.round(walk, extent, steps, &sums));
+        let (rounds, rest) = (steps / unroll, steps % unroll);
+        if rounds > 0 {
+            walk.e.set_field(Field::RoundsLeft, rounds);
+            walk.e.begin_while(Field::RoundsLeft, 1, &format!("rounds of {unroll} steps"));
+            self.round(walk, extent, unroll, &sums);
+            walk.e.end_while();
+        }
+        if rest > 0 {
+            self.round(walk, extent, rest, &sums);
+        }
         walk.release(sums);
     }
 

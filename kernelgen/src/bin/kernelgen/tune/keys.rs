@@ -16,7 +16,7 @@ const SHAPES: [(&str, &str); 6] = [
     ("1024x2048", "row"),
     ("4096x14336", "tensor"),
 ];
-const BATCHES: [&str; 2] = ["decode", "prefill"];
+const BATCHES: [&str; 3] = ["decode", "small", "prefill"];
 
 /// A list of keys longer than this is no list of keys.
 const LIMIT: u64 = 1 << 20;
