@@ -80,7 +80,7 @@ Examples:
   craftsman inspect model.gguf
   craftsman inspect model.gguf --json | jq '.tensors[].name'
   CRAFTSMAN_MAX_ISA=portable craftsman inspect model.gguf
-  craftsman inspect model.gguf --keys | kernelgen tune --model -")]
+  craftsman inspect model.gguf --keys > keys && kernelgen tune --model keys")]
 pub struct Inspect {
     /// GGUF file or Hugging Face folder [default: the small model carried in this program]
     pub model: Option<PathBuf>,

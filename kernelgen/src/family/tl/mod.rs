@@ -117,7 +117,13 @@ fn tiles(key: &KernelKey, backend: &dyn Backend, tuples: &Tuples) -> Vec<Tile> {
         Batch::Small | Batch::Prefill => &[(1, 4), (1, 2), (2, 2), (2, 1), (1, 1)],
     };
     let ahead: &[usize] = if key.batch == Batch::Prefill { &[0] } else { &[2048, 0] };
-    let tile = |&(panels, tokens), &prefetch| Tile { panels, streams: panels, tokens, unroll: steps::MOST_UNROLL, prefetch };
+    let tile = |&(panels, tokens), &prefetch| Tile {
+        panels,
+        streams: panels,
+        tokens,
+        unroll: steps::MOST_UNROLL,
+        prefetch,
+    };
     let extents = extents.iter().filter(fits);
     let mut tiles: Vec<_> =
         extents.flat_map(|extent| ahead.iter().map(move |prefetch| tile(extent, prefetch))).collect();

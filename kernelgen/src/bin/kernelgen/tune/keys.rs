@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use craftsman_kernelgen::KernelKey;
 
@@ -29,8 +30,11 @@ pub(super) fn standard() -> Result<Vec<KernelKey>, Failure> {
     keys.map_err(|error| Failure::Usage(error.to_string()))
 }
 
-/// The keys of a list: one a line, empty lines and those that begin with `#` left out.
+/// The keys of a model, or of a list: one a line, empty lines and those that begin with `#` left out.
 pub(super) fn read(path: &Path) -> Result<Vec<KernelKey>, Failure> {
+    if is_model(path) {
+        return parse(&ask_craftsman(path)?, &path.display().to_string());
+    }
     let failed = |error: std::io::Error| {
         let hint = if error.kind() == std::io::ErrorKind::InvalidData { HINT } else { "" };
         Failure::File(format!("cannot read {}: {error}{hint}", path.display()))
@@ -45,6 +49,38 @@ pub(super) fn read(path: &Path) -> Result<Vec<KernelKey>, Failure> {
     parse(&text, &path.display().to_string())
 }
 
+/// Whether this is no list: a folder, or a file that begins as GGUF does.
+fn is_model(path: &Path) -> bool {
+    let begins = |mut file: std::fs::File| {
+        let mut magic = [0; 4];
+        file.read_exact(&mut magic).is_ok_and(|()| magic == *b"GGUF")
+    };
+    path.is_dir() || (path.is_file() && std::fs::File::open(path).is_ok_and(begins))
+}
+
+/// What a model consists of `craftsman` knows: the one beside this program, or else the one on the `PATH`.
+fn ask_craftsman(model: &Path) -> Result<String, Failure> {
+    let name = format!("craftsman{}", std::env::consts::EXE_SUFFIX);
+    let beside = std::env::current_exe().ok().map(|this| this.with_file_name(&name));
+    let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| name.into());
+    let failed = |what: String| {
+        Failure::File(format!(
+            "cannot read {} by {} inspect --keys: {what}",
+            model.display(),
+            program.display()
+        ))
+    };
+    let mut command = Command::new(&program);
+    command.arg("inspect").arg("--keys").arg("--").arg(model).stdin(Stdio::null());
+    let output = command.output().map_err(|error| failed(format!("{error}{INSTALL}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(said.trim().trim_start_matches("error: ").to_owned()));
+    }
+    String::from_utf8(output.stdout).map_err(|error| failed(error.to_string()))
+}
+
+const INSTALL: &str = "; `craftsman` must be installed beside `kernelgen` or on the PATH";
 const HINT: &str = "; a model file itself is read by `craftsman inspect MODEL --keys`, which prints the list";
 
 fn parse(text: &str, name: &str) -> Result<Vec<KernelKey>, Failure> {
@@ -70,6 +106,18 @@ mod tests {
     #[test]
     fn the_standard_set_parses() {
         assert_eq!(standard().unwrap().len(), SHAPES.len() * BATCHES.len());
+    }
+
+    #[test]
+    fn a_model_is_told_from_a_list() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(is_model(folder.path()));
+        for (content, model) in [("GGUF\u{3}", true), ("64x96-decode-row-a8", false), ("", false)] {
+            let path = folder.path().join("it");
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(is_model(&path), model, "{content}");
+        }
+        assert!(!is_model(Path::new("-")));
     }
 
     #[test]

@@ -30,8 +30,9 @@ pub struct Tune {
     action: Option<files::Action>,
     /// What to tune, as in 2560x6912-decode-tensor-a8; without it, the shapes of common models
     keys: Vec<KernelKey>,
-    /// A list of a model's keys, one a line, `-` for standard input; `craftsman inspect MODEL --keys` prints it
-    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
+    /// A model, whose shapes `craftsman inspect MODEL --keys` tells; or such a list, one key a line, `-` for standard
+    /// input
+    #[arg(long, value_name = "MODEL", conflicts_with = "keys")]
     model: Option<PathBuf>,
     /// Seconds that all of it may take
     #[arg(long, default_value_t = 300.0, value_name = "SECONDS")]
@@ -57,7 +58,7 @@ const EXAMPLES: &str = "\
 Examples:
   kernelgen tune                                               the shapes of common models, five minutes
   kernelgen tune 2560x6912-decode-tensor-a8 --budget 20        one product
-  craftsman inspect model.gguf --keys | kernelgen tune --model -    what a model needs
+  kernelgen tune --model model.gguf                            what a model needs
   kernelgen tune --threads 1,2 --residence dram --report tuning.html
   kernelgen tune show                                          what is known
   kernelgen tune export answers.json                           to give to an equal machine
@@ -202,7 +203,7 @@ fn show(answers: &[Answer], json: bool) -> Result<(), Failure> {
     if unfinished > 0 {
         eprintln!("{unfinished} searches ran out of time: the same command goes on with them");
     }
-    if answers.iter().any(|answer| answer.share.is_none()) {
+    if answers.iter().any(|answer| answer.finished && answer.share.is_none()) {
         eprintln!("shares need the machine's roofline: run `kernelgen roofline`, then tune --again");
     }
     Ok(())
