@@ -149,6 +149,9 @@ impl ModelConfig {
         if let Some(window) = metadata.arch_get_u32("attention.sliding_window")?.filter(|&w| w != 0) {
             return refuse("attention.sliding_window", format!("a sliding window of {window} cannot run"));
         }
+        if let Some(limit) = metadata.arch_get_f32("attention.clamp_kqv")?.filter(|&limit| limit != 0.0) {
+            return refuse("attention.clamp_kqv", format!("queries and keys clamped at {limit} cannot run"));
+        }
         // 0 and 1 are softmax; absent means the architecture's own, which is softmax in every row of the table.
         if let Some(function) = metadata.arch_get_u32("expert_gating_func")?.filter(|&f| f > 1) {
             return refuse("expert_gating_func", format!("router function {function} cannot run"));

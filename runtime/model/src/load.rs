@@ -7,7 +7,7 @@ use craftsman_golden::{Scales, TernaryMatrix};
 use craftsman_kernelgen::float::{DenseMatrix, PackedDense};
 use craftsman_kernelgen::{Epilogue, KernelCompiler, LinearOptions};
 
-use crate::architecture::{Activation, Architecture};
+use crate::architecture::{Activation, Architecture, QueryKeyNorms};
 use crate::config::{ExpertConfig, ModelConfig};
 use crate::container::{Checkpoint, Matrix};
 use crate::layer::{Attention, Block, Entry, Experts, FeedForward, Gated, Linear, Norm};
@@ -50,14 +50,21 @@ impl<'a> Loader<'a> {
     fn attention(&self, name: &dyn Fn(&str) -> String) -> Result<Attention, ModelError> {
         let config = self.config;
         let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
-        let head_norm = |part| self.norm_if(self.row.head_norms, &name(part), config.head_dim);
+        let norm = |part, full| {
+            let width = match self.row.query_key_norms {
+                QueryKeyNorms::None => return Ok(None),
+                QueryKeyNorms::Head => config.head_dim,
+                QueryKeyNorms::Full => full,
+            };
+            self.norm(&name(part), width).map(Some)
+        };
         Ok(Attention {
             q: self.projection(&name("attn_q"), [query, hidden])?,
             k: self.projection(&name("attn_k"), [kv, hidden])?,
             v: self.projection(&name("attn_v"), [kv, hidden])?,
             o: self.adding(&name("attn_output"), [hidden, query])?,
-            q_norm: head_norm("attn_q_norm")?,
-            k_norm: head_norm("attn_k_norm")?,
+            q_norm: norm("attn_q_norm", query)?,
+            k_norm: norm("attn_k_norm", kv)?,
             sub_norm: self.norm_if(self.row.sub_norms, &name("attn_sub_norm"), query)?,
             heads: config.heads,
             kv_heads: config.kv_heads,

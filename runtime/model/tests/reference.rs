@@ -82,6 +82,11 @@ fn qwen3_moe_from_both_containers() {
 }
 
 #[test]
+fn olmoe_from_both_containers() {
+    check("arch/olmoe", &[".", "model-f16.gguf"], 16, 0.0);
+}
+
+#[test]
 fn mixtral_is_a_llama_with_experts() {
     check("arch/mixtral", &[".", "model-f16.gguf"], 16, 0.0);
 }

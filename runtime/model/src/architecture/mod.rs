@@ -1,10 +1,12 @@
 //! What a model's block consists of, one row of data an architecture.
 //!
-//! The layer code walks these rows and knows no single architecture. A new architecture of the same kind of block (a
-//! grouped-query attention, then a feed-forward part) is one new file with one row, and one line in [`ALL`].
+//! The layer code walks these rows and knows no single architecture. A new architecture of known kinds of layers is one
+//! new file with one row, which says how it differs from [`PLAIN`], and one line in [`ALL`].
 
-mod bitnet;
+mod bitnet_b158;
 mod llama;
+mod olmoe;
+mod qwen3;
 mod qwen3moe;
 
 use craftsman_golden::float::RopePairing;
@@ -13,7 +15,20 @@ use crate::container::ContainerKind;
 use crate::{ErrorKind, ModelError};
 
 /// Every architecture that can run.
-pub static ALL: &[&Architecture] = &[&bitnet::ROW, &llama::ROW, &qwen3moe::ROW];
+pub static ALL: &[&Architecture] =
+    &[&bitnet_b158::ROW, &llama::ROW, &olmoe::ROW, &qwen3::ROW, &qwen3moe::ROW];
+
+/// Llama's block as Hugging Face names and orders it, which most architectures vary: pre-norms, rotary positions over
+/// halves of a head, a gate of `SiLU`, experts renormalised.
+const PLAIN: Architecture = Architecture {
+    names: &[],
+    rope: Pairings { gguf: RopePairing::Neox, hugging_face: RopePairing::Neox },
+    activation: Activation::Silu,
+    sub_norms: false,
+    query_key_norms: QueryKeyNorms::None,
+    ternary: false,
+    experts: ExpertDefaults { renormalise: true },
+};
 
 /// One architecture: what its block has, and what its metadata means when it says nothing.
 #[derive(Debug)]
@@ -26,8 +41,8 @@ pub struct Architecture {
     pub activation: Activation,
     /// RMS norms before the attention's output projection and the feed-forward's down projection.
     pub sub_norms: bool,
-    /// RMS norms over each query head and each key head, before the rotation.
-    pub head_norms: bool,
+    /// RMS norms over queries and keys, before the rotation.
+    pub query_key_norms: QueryKeyNorms,
     /// Whether its projections are `BitLinear` by design, so that a dense matrix whose values are all `-s`, `0` or `+s`
     /// is a ternary one that some tool has written out, and its inputs are quantised as in training.
     pub ternary: bool,
@@ -42,6 +57,17 @@ pub struct Pairings {
     pub gguf: RopePairing,
     /// In a Hugging Face folder.
     pub hugging_face: RopePairing,
+}
+
+/// Over what queries and keys are normed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryKeyNorms {
+    /// They are not.
+    None,
+    /// Over each head, all heads with one weight vector of the width of a head.
+    Head,
+    /// Over all heads together.
+    Full,
 }
 
 /// The feed-forward part's gate.

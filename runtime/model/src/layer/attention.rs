@@ -15,9 +15,9 @@ pub(crate) struct Attention {
     pub(crate) k: Linear,
     pub(crate) v: Linear,
     pub(crate) o: Linear,
-    /// Over each query head.
+    /// Over each query head, or over all of them: its width says which.
     pub(crate) q_norm: Option<Norm>,
-    /// Over each key head.
+    /// The same for keys.
     pub(crate) k_norm: Option<Norm>,
     /// Over all heads together, before `o`.
     pub(crate) sub_norm: Option<Norm>,

@@ -14,6 +14,7 @@ const ARCHITECTURES: &[(&str, &str)] = &[
     ("bitnet", "bitnet-b1.58"),
     ("llama", "llama"),
     ("mixtral", "llama"),
+    ("qwen3", "qwen3"),
     ("qwen3_moe", "qwen3moe"),
     ("olmoe", "olmoe"),
 ];
@@ -65,6 +66,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("num_experts_per_tok", "expert_used_count", Kind::Integer),
     ("moe_intermediate_size", "expert_feed_forward_length", Kind::Integer),
     ("norm_topk_prob", "expert_weights_norm", Kind::Boolean),
+    ("clip_qkv", "attention.clamp_kqv", Kind::Float),
     ("tie_word_embeddings", "tie_word_embeddings", Kind::Boolean),
     ("hidden_act", "hidden_act", Kind::Text),
 ];

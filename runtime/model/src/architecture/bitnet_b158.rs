@@ -3,16 +3,12 @@
 //! Graph as in Hugging Face transformers' `modeling_bitnet.py`. Two things that other engines got wrong: the gate is
 //! relu squared, not `SiLU`, and both inner norms stand *before* the projection whose input they are.
 
-use craftsman_golden::float::RopePairing;
-
-use super::{Activation, Architecture, ExpertDefaults, Pairings};
+use super::{Activation, Architecture, PLAIN};
 
 pub(super) static ROW: Architecture = Architecture {
     names: &["bitnet-b1.58", "bitnet-25"],
-    rope: Pairings { gguf: RopePairing::Neox, hugging_face: RopePairing::Neox },
     activation: Activation::Relu2,
     sub_norms: true,
-    head_norms: false,
     ternary: true,
-    experts: ExpertDefaults { renormalise: true },
+    ..PLAIN
 };
