@@ -134,6 +134,26 @@ pub fn absmax_ternary(
     ternary(weights, m, k, granularity, |granule| granule.iter().fold(0.0, |max: f32, w| max.max(w.abs())))
 }
 
+/// The ternary matrix that some tool wrote out as numbers, `t * s`: each block of 256, 128 or 64 weights of a row
+/// holds nothing but `-s`, `0` and `+s`. Its scales are the coarsest that say it. `None` for other numbers.
+pub fn written_out(weights: &[f32], m: usize, k: usize) -> Option<TernaryMatrix> {
+    if weights.len() != weight_count(m, k).ok()? {
+        return None;
+    }
+    [256, 128, 64].into_iter().find_map(|size| {
+        let mut values = Vec::new();
+        for block in weights.chunks_exact(k).flat_map(|row| row.chunks(size)) {
+            let scale = block.iter().find(|w| **w != 0.0).map_or(0.0, |w| w.abs());
+            if block.iter().any(|w| *w != 0.0 && w.abs() != scale) {
+                return None;
+            }
+            values.push(scale);
+        }
+        let trits = weights.iter().map(|&w| i8::from(w > 0.0) - i8::from(w < 0.0)).collect();
+        TernaryMatrix::new(m, k, trits, Scales::Block { size, values }).ok().map(TernaryMatrix::coarsened)
+    })
+}
+
 /// Trits of `weights` under the scales that `scale_of` finds for each granule.
 fn ternary(
     weights: &[f32],

@@ -224,6 +224,28 @@ impl TernaryMatrix {
         }
     }
 
+    /// The one scale of the weights `range` (flat, row major, not empty, within the matrix); `None` when they have
+    /// several. A granule of nothing but zeros has a say only when all of them are.
+    pub fn scale_over(&self, range: Range<usize>) -> Option<f32> {
+        if let Scales::Tensor(scale) = self.scales {
+            return Some(scale);
+        }
+        let (k, run) = (self.k, self.granularity().run(self.k));
+        let scale_at = |at: usize| self.row_scales(at / k)[at % k / run];
+        let (mut at, mut common) = (range.start, None);
+        while at < range.end {
+            let end = (at / k * k + (at % k / run * run + run).min(k)).min(range.end);
+            let scale = scale_at(at);
+            let silent = self.trits[at..end].iter().all(|&t| t == 0);
+            if !silent && common.replace(scale).is_some_and(|common: f32| common.to_bits() != scale.to_bits())
+            {
+                return None;
+            }
+            at = end;
+        }
+        Some(common.unwrap_or_else(|| scale_at(range.start)))
+    }
+
     /// The rows of `range` (not empty, within `m`) as a matrix of their own: one expert of a stack, say.
     pub fn rows(&self, range: Range<usize>) -> Result<Self, ShapeError> {
         if range.is_empty() || range.end > self.m {

@@ -7,9 +7,10 @@ use half::{bf16, f16};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+/// Formats of blocks of 256 weights, each with an f16 scale behind it.
 const TERNARY_BLOCKS: [&str; 3] = ["TQ1_0", "TQ2_0", "BITNET_T158"];
 
-fn format(name: &str) -> &'static dyn Format {
+fn format(name: &str) -> &'static Format {
     by_name(name).unwrap_or_else(|| panic!("no format {name}"))
 }
 
@@ -30,15 +31,28 @@ fn names_and_type_ids_are_those_of_gguf() {
         ("F32", 0, 1, false),
         ("F16", 1, 1, false),
         ("BF16", 30, 1, false),
+        ("Q4_0", 2, 32, false),
         ("Q8_0", 8, 32, false),
+        ("Q4_K", 12, 256, false),
+        ("Q5_K", 13, 256, false),
+        ("Q6_K", 14, 256, false),
+        ("IQ1_S", 19, 256, false),
         ("TQ1_0", 34, 256, true),
         ("TQ2_0", 35, 256, true),
         ("I2_S", 36, 128, true),
+        ("I2_S_ARM", 36, 64, true),
+        ("Q2_0", 42, 64, true),
+        ("PQ2_0", 142, 128, true),
+        ("IQ1_BN", 134, 64, true),
+        ("IQ2_BN", 135, 64, true),
         ("BITNET_T158", 1158, 256, true),
     ];
     assert_eq!(known, expected);
-    assert!(ALL.iter().all(|f| by_type_id(f.type_id()).is_some_and(|found| found.name() == f.name())));
-    assert!(by_type_id(31).is_none() && by_name("Q4_K").is_none());
+    let usual = |f: &Format| by_type_id(f.type_id()).map(Format::name);
+    assert!(
+        ALL.iter().all(|f| usual(f) == Some(f.name()) || (f.name(), usual(f)) == ("I2_S_ARM", Some("I2_S")))
+    );
+    assert!(by_type_id(31).is_none() && by_name("Q2_K").is_none());
 }
 
 #[test]
@@ -51,9 +65,15 @@ fn sizes_are_counted_without_overflow() {
     assert_eq!(bytes("TQ2_0", 2, 512), Ok(264));
     assert_eq!(bytes("BITNET_T158", 2, 512), Ok(264));
     assert_eq!(bytes("I2_S", 2, 64), Ok(64));
+    assert_eq!(bytes("Q2_0", 2, 128), Ok(72));
+    assert_eq!(bytes("PQ2_0", 2, 128), Ok(68));
+    assert_eq!(bytes("IQ1_BN", 3, 3200), Ok(3 * (2 + 50 * 13)));
+    assert_eq!(bytes("IQ2_BN", 3, 8640), Ok(3 * (4 + 135 * 16)));
+    assert_eq!(bytes("IQ1_S", 1, 512), Ok(100));
     for f in ALL {
+        // Even at 1.5 bits a weight too many to count in bytes.
         let huge = usize::MAX / 256 * 256;
-        assert!(matches!(f.bytes(huge, 256), Err(FormatError::Shape { .. })), "{}", f.name());
+        assert!(matches!(f.bytes(huge, 1024), Err(FormatError::Shape { .. })), "{}", f.name());
         let odd = f.bytes(1, f.block_len() + 1);
         assert!(f.block_len() == 1 || matches!(odd, Err(FormatError::Block { .. })), "{}", f.name());
     }
@@ -65,7 +85,7 @@ fn wrong_lengths_are_errors() {
         let expected = f.bytes(1, 256).expect("every block divides 256");
         for found in [0, expected - 1, expected + 1] {
             let error = FormatError::Length { format: f.name(), found, expected };
-            assert_eq!(f.decode_f32(&vec![0; found], 256), Err(error));
+            assert_eq!(f.decode_f32(&vec![0; found], 1, 256), Err(error));
             if f.is_ternary() {
                 assert_eq!(f.decode_ternary(&vec![0; found], 1, 256), Err(error));
             }
@@ -96,6 +116,9 @@ fn invalid_codes_are_errors_with_their_place() {
         f.decode_ternary(&bytes, 1, k).expect_err("an invalid code")
     };
     let code = |format, index| FormatError::Code { format, index, code: 3 };
+    assert_eq!(error("Q2_0", 18 + 2 + 5, 0b11 << 2, 128), code("Q2_0", 64 + 4 * 5 + 1));
+    assert_eq!(error("I2_S_ARM", 16 + 5, 0b11 << 4, 128), code("I2_S_ARM", 64 + 16 + 5));
+    assert_eq!(error("IQ2_BN", 4 + 16 + 3, 0b11 << 4, 128), code("IQ2_BN", 64 + 32 + 3));
     // Byte 66 + 33 is byte 1 of the second half of block 1: weights 128 + 1 + 32 l.
     assert_eq!(error("TQ2_0", 66 + 33, 0b11 << 4, 512), code("TQ2_0", 256 + 128 + 64 + 1));
     assert_eq!(error("I2_S", 32 + 5, 0b11 << 6, 256), code("I2_S", 128 + 5));
@@ -122,12 +145,56 @@ fn scales_are_never_changed_on_the_way() {
         let f = format(name);
         let refused = f.encode_ternary(&with(Scales::Row(vec![1.0, 0.1])));
         assert_eq!(refused, Err(FormatError::Value { format: f.name(), index: 1, value: 0.1 }));
-        let fine = with(Scales::Block { size: 128, values: vec![1.0; 4] });
+        let fine = with(Scales::Block { size: 128, values: vec![1.0, 2.0, 1.0, 1.0] });
         let granularity = Granularity::Block(128);
         assert_eq!(f.encode_ternary(&fine), Err(FormatError::Granularity { format: f.name(), granularity }));
     }
-    let error = format("I2_S").encode_ternary(&with(Scales::Row(vec![1.0; 2])));
+    let error = format("I2_S").encode_ternary(&with(Scales::Row(vec![1.0, 2.0])));
     assert_eq!(error, Err(FormatError::Granularity { format: "I2_S", granularity: Granularity::Row }));
+}
+
+#[test]
+fn scales_are_repeated_or_merged_where_that_says_the_same() {
+    let trits: Vec<i8> = (0..512).map(|at| [1, 0, -1][at % 3]).collect();
+    let with = |scales| TernaryMatrix::new(2, 256, trits.clone(), scales).expect("fits");
+    let fine = with(Scales::Block { size: 64, values: [[2.0; 4], [4.0; 4]].concat() });
+    let rows = with(Scales::Row(vec![2.0, 4.0]));
+    for (name, size) in [("TQ2_0", 256), ("TQ1_0", 256), ("BITNET_T158", 256), ("Q2_0", 64)] {
+        let f = format(name);
+        let bytes = f.encode_ternary(&fine).expect("scales of a row agree");
+        assert_eq!(Ok(&bytes), f.encode_ternary(&rows).as_ref());
+        let back = f.decode_ternary(&bytes, 2, 256).expect("just written");
+        assert_eq!(back.granularity(), Granularity::Block(size));
+        assert_eq!(back.coarsened(), rows);
+    }
+    let same = with(Scales::Row(vec![3.0; 2]));
+    let bytes = format("I2_S").encode_ternary(&same).expect("one scale");
+    assert_eq!(format("I2_S").decode_ternary(&bytes, 2, 256), Ok(with(Scales::Tensor(3.0))));
+}
+
+#[test]
+fn a_granule_of_zeros_has_no_say() {
+    let mut trits = vec![1; 256];
+    trits[64..128].fill(0);
+    let scales = Scales::Block { size: 64, values: vec![2.0, 9.0, 2.0, 2.0] };
+    let w = TernaryMatrix::new(1, 256, trits, scales).expect("fits");
+    assert_eq!(
+        (w.scale_over(0..256), w.scale_over(64..128), w.scale_over(32..65)),
+        (Some(2.0), Some(9.0), Some(2.0))
+    );
+    assert!(format("I2_S").encode_ternary(&w).is_ok());
+}
+
+#[test]
+fn formats_of_other_tools_are_read_only() {
+    let w = TernaryMatrix::new(1, 256, vec![0; 256], Scales::Tensor(1.0)).expect("fits");
+    let written: Vec<_> = ALL.iter().filter(|f| f.is_written()).map(|f| f.name()).collect();
+    let expected = ["F32", "F16", "BF16", "Q8_0", "TQ1_0", "TQ2_0", "I2_S", "Q2_0", "BITNET_T158"];
+    assert_eq!(written, expected);
+    for f in ALL.iter().filter(|f| !f.is_written()) {
+        let error = Err(FormatError::ReadOnly { format: f.name() });
+        assert_eq!(if f.is_ternary() { f.encode_ternary(&w) } else { f.encode_f32(&[0.0; 256]) }, error);
+    }
 }
 
 #[test]
@@ -173,7 +240,7 @@ fn q8_0_rounds_as_llama_cpp() {
     (x[0], x[1], x[2], x[3]) = (-127.0, 0.5, -0.5, 1.25);
     let bytes = f.encode_f32(&x).expect("a block");
     assert_eq!(bytes[..6], [0x00, 0x3c, 0x81, 1, 0xff, 1], "ties go away from zero");
-    assert_eq!(f.decode_f32(&bytes, 32).expect("a block")[..4], [-127.0, 1.0, -1.0, 1.0]);
+    assert_eq!(f.decode_f32(&bytes, 1, 32).expect("a block")[..4], [-127.0, 1.0, -1.0, 1.0]);
     assert_eq!(f.encode_f32(&[0.0; 32]).expect("zeros"), [0; 34]);
     assert_eq!(f.encode_f32(&[1e-45; 32]).expect("subnormals")[..2], [0, 0]);
     assert!(matches!(f.encode_f32(&[f32::NAN; 32]), Err(FormatError::Value { index: 0, .. })));
@@ -209,7 +276,7 @@ proptest! {
             let bytes = f.encode_ternary(&w).expect("fits");
             prop_assert_eq!(Ok(bytes.len()), f.bytes(w.m(), w.k()));
             prop_assert_eq!(f.decode_ternary(&bytes, w.m(), w.k()), Ok(w.clone()));
-            prop_assert_eq!(f.decode_f32(&bytes, w.m() * w.k()), Ok(w.dequantize()));
+            prop_assert_eq!(f.decode_f32(&bytes, w.m(), w.k()), Ok(w.dequantize()));
         }
     }
 
@@ -220,7 +287,7 @@ proptest! {
         let bytes = f.encode_ternary(&w).expect("fits");
         prop_assert_eq!(bytes.len(), 384 / 4 + 32);
         prop_assert_eq!(f.decode_ternary(&bytes, 6, 64), Ok(w.clone()));
-        prop_assert_eq!(f.decode_f32(&bytes, 384), Ok(w.dequantize()));
+        prop_assert_eq!(f.decode_f32(&bytes, 6, 64), Ok(w.dequantize()));
     }
 
     #[test]
@@ -253,7 +320,7 @@ proptest! {
         for f in ALL {
             let size = f.bytes(m, k).unwrap_or(0).min(bytes.len());
             for cut in [&bytes[..], &bytes[..size]] {
-                let _ = f.decode_f32(cut, m.wrapping_mul(k));
+                let _ = f.decode_f32(cut, m, k);
                 if let Ok(w) = f.decode_ternary(cut, m, k) {
                     prop_assert_eq!((w.m(), w.k()), (m, k));
                 }
@@ -264,8 +331,8 @@ proptest! {
     #[test]
     fn sixteen_bit_formats_come_back(bits in vec(any::<u16>(), 1..50)) {
         let bytes: Vec<u8> = bits.iter().flat_map(|b| b.to_le_bytes()).collect();
-        let halves = format("F16").decode_f32(&bytes, bits.len()).expect("any bits");
-        let brains = format("BF16").decode_f32(&bytes, bits.len()).expect("any bits");
+        let halves = format("F16").decode_f32(&bytes, 1, bits.len()).expect("any bits");
+        let brains = format("BF16").decode_f32(&bytes, 1, bits.len()).expect("any bits");
         for (i, b) in bits.iter().enumerate() {
             prop_assert_eq!(halves[i].to_bits(), f16::from_bits(*b).to_f32().to_bits());
             prop_assert_eq!(brains[i].to_bits(), bf16::from_bits(*b).to_f32().to_bits());
@@ -278,7 +345,7 @@ proptest! {
     #[test]
     fn q8_0_is_within_half_a_step(x in vec(-100.0_f32..100.0, 64)) {
         let f = format("Q8_0");
-        let back = f.decode_f32(&f.encode_f32(&x).expect("blocks"), 64).expect("blocks");
+        let back = f.decode_f32(&f.encode_f32(&x).expect("blocks"), 1, 64).expect("blocks");
         for (x, back) in x.chunks(32).zip(back.chunks(32)) {
             let d = x.iter().fold(0.0_f32, |max, v| max.max(v.abs())) / 127.0;
             // Half a step, and d's own rounding to f16 (2^-11) times up to 127 steps.
