@@ -112,7 +112,9 @@ fn every_container_gives_the_same_trits() {
     for linear in LINEARS.map(|linear| format!("blk.0.{linear}.weight")) {
         let expected = ternary(&reference, &linear);
         let Scales::Tensor(scale) = *expected.scales() else { panic!("{linear}") };
-        for same in ["model-tq1_0.gguf", "model-tq2_0.gguf", "hf-offline"] {
+        for same in
+            ["model-tq1_0.gguf", "model-tq2_0.gguf", "model-iq1_bn.gguf", "model-iq2_bn.gguf", "hf-offline"]
+        {
             assert!(
                 ternary(&open(&format!("ternary/containers/{same}")), &linear) == expected,
                 "{same} {linear}"
@@ -135,7 +137,8 @@ fn every_container_gives_the_same_trits() {
 #[test]
 fn the_rest_of_every_container_is_the_same_too() {
     let reference = open("ternary/containers/model-f16.gguf");
-    for other in ["model-i2_s.gguf", "model-tq1_0.gguf", "model-tq2_0.gguf", "hf-offline", "hf-bitlinear"] {
+    let files = ["i2_s", "tq1_0", "tq2_0", "iq1_bn", "iq2_bn"].map(|kind| format!("model-{kind}.gguf"));
+    for other in files.iter().map(String::as_str).chain(["hf-offline", "hf-bitlinear"]) {
         let other = open(&format!("ternary/containers/{other}"));
         for info in reference.tensors().filter(|info| !LINEARS.iter().any(|name| info.name.contains(name))) {
             assert!(
@@ -239,9 +242,9 @@ fn what_is_asked_for_wrongly_is_named() {
     assert!(i2_s.experts("blk.0.attn_q.weight").is_err());
     let key = i2_s.metadata().arch_u32("expert_count").unwrap_err();
     assert_eq!((key.kind(), key.subject()), (ErrorKind::Missing, Some("bitnet-b1.58.expert_count")));
-    let listed = open("ternary/containers/model-iq1_bn.gguf");
+    let listed = checkpoint(&[("blk.0.attn_q.weight", &[1, 256], "Q2_K", &[0; 84])]);
     let unsupported = message(listed.matrix("blk.0.attn_q.weight"));
-    assert!(unsupported.contains("IQ1_BN") && unsupported.contains("at byte"), "{unsupported}");
+    assert!(unsupported.contains("Q2_K") && unsupported.contains("at byte"), "{unsupported}");
 }
 
 /// Copies a fixture folder, its tensors divided over two files with an index.

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use craftsman_model::container::{Array, Checkpoint, Gguf, GgufWriter, TensorType, Value};
+use craftsman_model::container::{Array, Checkpoint, Gguf, GgufWriter, I2sRule, TensorType, Value};
 use craftsman_model::{ErrorKind, ModelError};
 use proptest::prelude::*;
 
@@ -45,6 +45,9 @@ fn tensor() -> impl Strategy<Value = (TensorType, Vec<usize>)> {
         "I2_S",
         "BITNET_T158",
         "Q4_K",
+        "Q2_0",
+        "IQ1_BN",
+        "MXFP4",
     ]);
     (kind, prop::collection::vec(1_usize..5, 0..4), 1_usize..4).prop_map(|(kind, mut shape, blocks)| {
         shape.push(256 * blocks);
@@ -53,7 +56,7 @@ fn tensor() -> impl Strategy<Value = (TensorType, Vec<usize>)> {
 }
 
 fn length(kind: TensorType, shape: &[usize]) -> usize {
-    kind.bytes_of(shape).unwrap().unwrap()
+    kind.bytes_of(shape).unwrap()
 }
 
 proptest! {
@@ -135,7 +138,7 @@ fn the_writer_refuses_what_no_reader_would_take() {
         (GgufWriter::new().tensor("t", &[], kind(F32), four()), "a shape of []"),
         (GgufWriter::new().tensor("t", &[1, 0], kind(F32), four()), "a shape of [1, 0]"),
         (GgufWriter::new().tensor("t", &[100], kind("TQ2_0"), four()), "do not divide"),
-        (GgufWriter::new().tensor("t", &[64], kind("Q2_0"), four()), "disputed"),
+        (GgufWriter::new().tensor("t", &[64], kind("Q2_0"), four()), "was given 4 bytes, needs 18"),
         (GgufWriter::new().metadata("general.alignment", 3_u32), "no power of two"),
         (
             GgufWriter::new().tensor("t", &[1], kind(F32), |out: &mut dyn Write| out.write_all(&[0; 3])),
@@ -187,13 +190,136 @@ fn versions_and_byte_orders_are_told_apart() {
 }
 
 #[test]
-fn shards_and_files_without_architecture_are_refused() {
-    let shard = GgufWriter::new().metadata("split.count", Value::U16(3)).into_bytes().unwrap();
-    let error = open(shard).unwrap_err().to_string();
-    assert!(error.contains("one of 3 shards") && error.contains("--merge"), "{error}");
+fn a_shard_in_memory_and_files_without_architecture_are_refused() {
+    let shard = shard(1, 3, 4, &[]).into_bytes().unwrap();
+    let error = Checkpoint::from_gguf(open(shard).unwrap()).err().unwrap().to_string();
+    assert!(
+        error.contains("made.gguf: is shard 2 of 3 with 4 tensors in all, which alone is no model"),
+        "{error}"
+    );
     let bare = open(GgufWriter::new().into_bytes().unwrap()).unwrap();
     let error = Checkpoint::from_gguf(bare).err().unwrap().to_string();
     assert!(error.contains("made.gguf: key `general.architecture`: the metadata key is missing"), "{error}");
     let missing = Checkpoint::open(std::path::Path::new("no/such.gguf")).err().unwrap();
     assert_eq!(missing.kind(), ErrorKind::Io);
+}
+
+/// A shard as `llama-gguf-split` writes it, with tensors of these names.
+fn shard(number: u16, count: u16, tensors: i32, names: &[&str]) -> GgufWriter<'static> {
+    let mut writer = GgufWriter::new()
+        .metadata("split.no", number)
+        .metadata("split.count", count)
+        .metadata("split.tensors.count", tensors);
+    if number == 0 {
+        writer = writer.metadata("general.architecture", "llama");
+    }
+    for name in names {
+        let bytes: Vec<u8> = [f32::from(number); 8].iter().flat_map(|x| x.to_le_bytes()).collect();
+        writer = writer.tensor(name, &[8], kind(F32), bytes);
+    }
+    writer
+}
+
+#[test]
+fn any_shard_opens_them_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |number: u16| folder.path().join(format!("m-{:05}-of-00003.gguf", number + 1));
+    for (number, names) in [(0, &[][..]), (1, &["a", "b"]), (2, &["c"])] {
+        shard(number, 3, 3, names).write(&path(number)).unwrap();
+    }
+    for number in 0..3 {
+        let checkpoint = Checkpoint::open(&path(number)).unwrap();
+        assert_eq!(checkpoint.architecture(), "llama");
+        assert_eq!(checkpoint.tensors().map(|info| info.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!([checkpoint.vector("b").unwrap()[7], checkpoint.vector("c").unwrap()[0]], [1.0, 2.0]);
+        let wrong = checkpoint.dense("c").unwrap_err().to_string();
+        assert!(wrong.contains("m-00003-of-00003.gguf: tensor `c`"), "{wrong}");
+    }
+}
+
+#[test]
+fn shards_that_do_not_belong_together_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |number: u16| folder.path().join(format!("m-{number:05}-of-00002.gguf"));
+    let message = |given: &std::path::Path| {
+        Checkpoint::open(given).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let write = |number: u16, writer: GgufWriter<'_>| writer.write(&path(number)).unwrap();
+    write(1, shard(0, 2, 2, &["a"]));
+    let cases: [(&str, Option<GgufWriter<'_>>); 6] = [
+        ("m-00002-of-00002.gguf: shard 2 of 2 is not there; fetch all shards", None),
+        ("is shard 2 of 2 with 3 tensors in all, but `", Some(shard(1, 2, 3, &["b"]))),
+        ("is shard 2 of 3 with 2 tensors in all, but `", Some(shard(1, 3, 2, &["b"]))),
+        ("is no shard, but `", Some(GgufWriter::new())),
+        ("the 2 shards hold 3 tensors, not 2", Some(shard(1, 2, 2, &["b", "c"]))),
+        ("tensor `a`: stands in two shards", Some(shard(1, 2, 2, &["a"]))),
+    ];
+    for (expected, second) in cases {
+        if let Some(second) = second {
+            write(2, second);
+        }
+        let found = message(&path(1));
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+    let renamed = folder.path().join("other.gguf");
+    std::fs::copy(path(1), &renamed).unwrap();
+    assert!(message(&renamed).contains("its name does not end with `-00001-of-00002.gguf`"));
+    shard(5, 2, 2, &[]).write(&renamed).unwrap();
+    assert!(message(&renamed).contains("key `split.no`: says it is shard 5 of 2"));
+    std::fs::write(&renamed, open_shard_without_number()).unwrap();
+    assert!(message(&renamed).contains("key `split.no`: the metadata key is missing"));
+}
+
+fn open_shard_without_number() -> Vec<u8> {
+    GgufWriter::new().metadata("split.count", Value::U16(2)).into_bytes().unwrap()
+}
+
+/// A file whose tensors have type 42 and the bytes that `format` says.
+fn of_id_42(format: &str, shapes: &[[usize; 2]]) -> Vec<u8> {
+    let mut writer = GgufWriter::new().metadata("general.architecture", "llama");
+    for (at, shape) in shapes.iter().enumerate() {
+        let bytes = vec![0x55; kind(format).bytes_of(shape).unwrap()];
+        writer = writer.tensor(&format!("t{at}"), shape, kind(format), bytes);
+    }
+    let mut file = writer.into_bytes().unwrap();
+    let [from, to] = [kind(format).id(), 42].map(|id| [&id.to_le_bytes()[..], &[0; 3]].concat());
+    // In the rows of the table the id stands before the offset, whose upper bytes are zero.
+    let rows = file.len() - shapes.len();
+    for at in 0..rows {
+        if file[at..].starts_with(&from[..4]) && file[at + 4 + 4..].starts_with(&[0; 4]) {
+            file[at..at + 4].copy_from_slice(&to[..4]);
+        }
+    }
+    file
+}
+
+#[test]
+fn id_42_is_told_by_the_bytes_between_tensors() {
+    for (format, scales) in [("Q2_0", 64), ("PQ2_0", 128)] {
+        // The first is too small to tell by itself.
+        let file = of_id_42(format, &[[1, 128], [16, 512], [3, 1280]]);
+        let read = open(file).unwrap();
+        assert!(read.tensors().iter().all(|tensor| tensor.kind() == kind(format)), "{format}");
+        assert_eq!(kind(format).bytes(1, 128), Ok(128 / scales * (2 + scales / 4)));
+    }
+    let mut cut = of_id_42("Q2_0", &[[16, 512]]);
+    cut.truncate(cut.len() - 64);
+    assert!(open(cut).unwrap_err().to_string().contains("its 2304 bytes start at offset 0"));
+}
+
+#[test]
+fn i2_s_of_arm_is_read_when_asked_for() {
+    // Code 0 everywhere but in the highest bits of byte 16: under one rule weight 16, under the other weight 64.
+    let mut bytes = vec![0x55; 64];
+    bytes[16] = 0b1001_0101;
+    bytes[32..36].copy_from_slice(&1.0_f32.to_le_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("arm.gguf");
+    let writer = GgufWriter::new().metadata("general.architecture", "llama");
+    writer.tensor("blk.0.attn_q.weight", &[1, 128], kind("I2_S"), bytes).write(&path).unwrap();
+    for (rule, at) in [(I2sRule::Official, 16), (I2sRule::Arm, 64)] {
+        let weights =
+            Checkpoint::open_with(&path, rule).unwrap().matrix("blk.0.attn_q.weight").unwrap().to_f32();
+        assert_eq!(weights.iter().position(|&weight| weight == 1.0), Some(at));
+    }
 }

@@ -95,7 +95,7 @@ fn valid() -> Vec<u8> {
     ];
     for (name, shape, kind) in tensors {
         let kind = TensorType::named(kind).unwrap();
-        let length = kind.bytes_of(shape).unwrap().unwrap();
+        let length = kind.bytes_of(shape).unwrap();
         // 0x15 holds valid codes of every ternary type.
         writer = writer.tensor(name, shape, kind, vec![0x15; length]);
     }

@@ -7,16 +7,16 @@ use craftsman_golden::TernaryMatrix;
 
 use super::TensorInfo;
 use super::decode::{self, DenseData, DenseMatrix, Matrix};
-use super::gguf::{Gguf, GgufTensor};
+use super::gguf::{Gguf, GgufTensor, Shards};
 use super::huggingface::Folder;
 use super::metadata::{ARCHITECTURE, Metadata};
-use super::types::TensorType;
+use super::types::{I2sRule, TensorType};
 use crate::{ErrorKind, ModelError};
 
 /// What a checkpoint is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ContainerKind {
-    /// One GGUF file.
+    /// One GGUF file, or all shards of one.
     Gguf,
     /// A folder with `config.json` and safetensors files.
     HuggingFace,
@@ -39,7 +39,7 @@ pub struct Checkpoint {
 }
 
 enum Source {
-    Gguf(Gguf),
+    Gguf(Shards),
     Folder(Folder),
 }
 
@@ -47,25 +47,30 @@ enum Source {
 const NEVER_TERNARY: [&str; 4] = ["token_embd", "output", "ffn_gate_inp", "_norm"];
 
 impl Checkpoint {
-    /// Opens a GGUF file or a Hugging Face folder. The files stay mapped, and must not be shortened, while the
-    /// checkpoint is in use.
+    /// Opens a GGUF file or a Hugging Face folder; of a model in several GGUF files any of them. The files stay mapped,
+    /// and must not be shortened, while the checkpoint is in use.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
+        Self::open_with(path, I2sRule::default())
+    }
+
+    /// As [`Self::open`], with `I2_S` tensors of GGUF files read by `rule`.
+    pub fn open_with(path: &Path, rule: I2sRule) -> Result<Self, ModelError> {
         if path.is_dir() {
             Self::new(path, Source::Folder(Folder::open(path)?))
         } else {
-            Self::new(path, Source::Gguf(Gguf::open(path)?))
+            Self::new(path, Source::Gguf(Shards::open(path, rule)?))
         }
     }
 
     /// The view of a GGUF file that is open already.
     pub fn from_gguf(gguf: Gguf) -> Result<Self, ModelError> {
         let path = gguf.file().to_path_buf();
-        Self::new(&path, Source::Gguf(gguf))
+        Self::new(&path, Source::Gguf(Shards::single(gguf)?))
     }
 
     fn new(path: &Path, source: Source) -> Result<Self, ModelError> {
         let tensors: Vec<TensorInfo> = match &source {
-            Source::Gguf(gguf) => gguf.tensors().iter().map(info).collect(),
+            Source::Gguf(shards) => shards.tensors().map(|(_, tensor)| info(tensor)).collect(),
             Source::Folder(folder) => folder.tensors().iter().map(|tensor| tensor.info.clone()).collect(),
         };
         let by_name = tensors.iter().enumerate().map(|(at, info)| (info.name.clone(), at)).collect();
@@ -95,7 +100,7 @@ impl Checkpoint {
     /// The metadata under GGUF's keys.
     pub fn metadata(&self) -> &Metadata {
         match &self.source {
-            Source::Gguf(gguf) => gguf.metadata(),
+            Source::Gguf(shards) => shards.metadata(),
             Source::Folder(folder) => folder.metadata(),
         }
     }
@@ -172,8 +177,8 @@ impl Checkpoint {
 
     fn numbers(&self, at: usize) -> Result<DenseData, ModelError> {
         match &self.source {
-            Source::Gguf(gguf) => {
-                let tensor = &gguf.tensors()[at];
+            Source::Gguf(shards) => {
+                let (gguf, tensor) = shards.tensor(at);
                 let count = tensor.shape().iter().product();
                 decode::dense(tensor.kind(), &gguf.data(tensor), count).map_err(|error| self.place(at, error))
             }
@@ -183,8 +188,9 @@ impl Checkpoint {
 
     fn matrices(&self, at: usize) -> Result<Vec<Matrix>, ModelError> {
         match &self.source {
-            Source::Gguf(gguf) => {
-                gguf_matrices(gguf, &gguf.tensors()[at]).map_err(|error| self.place(at, error))
+            Source::Gguf(shards) => {
+                let (gguf, tensor) = shards.tensor(at);
+                gguf_matrices(gguf, tensor).map_err(|error| self.place(at, error))
             }
             Source::Folder(folder) => folder.tensors()[at].matrices(),
         }
@@ -198,7 +204,11 @@ impl Checkpoint {
     /// Names file, tensor and byte in an error about tensor `at`.
     fn place(&self, at: usize, error: ModelError) -> ModelError {
         let info = &self.tensors[at];
-        error.in_file(&self.path).tensor(&info.name).at(info.offset)
+        let file = match &self.source {
+            Source::Gguf(shards) => shards.tensor(at).0.file(),
+            Source::Folder(_) => &self.path,
+        };
+        error.in_file(file).tensor(&info.name).at(info.offset)
     }
 }
 
@@ -228,7 +238,7 @@ fn gguf_matrices(gguf: &Gguf, tensor: &GgufTensor) -> Result<Vec<Matrix>, ModelE
         _ => return Err(ModelError::shape(format!("has shape {:?}, expected matrices", tensor.shape()))),
     };
     let data = gguf.data(tensor);
-    let each = tensor.kind().bytes(m, k).ok().flatten();
+    let each = tensor.kind().bytes(m, k).ok();
     match each.filter(|each| each.checked_mul(count) == Some(data.len())) {
         Some(each) => {
             data.chunks_exact(each).map(|bytes| decode::matrix(tensor.kind(), bytes, m, k)).collect()

@@ -67,7 +67,7 @@ pub fn dense(kind: TensorType, bytes: &[u8], count: usize) -> Result<DenseData, 
         "F16" if bytes.len() == count * 2 => Ok(DenseData::F16(halves().map(f16::from_bits).collect())),
         "BF16" if bytes.len() == count * 2 => Ok(DenseData::BF16(halves().map(bf16::from_bits).collect())),
         _ => {
-            let values = format.decode_f32(bytes, count);
+            let values = format.decode_f32(bytes, 1, count);
             values.map(DenseData::F32).map_err(|error| ModelError::corrupt(error.to_string()).because(error))
         }
     }

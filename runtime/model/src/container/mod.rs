@@ -18,7 +18,7 @@ pub use decode::Matrix;
 pub use gguf::{Gguf, GgufTensor, GgufWriter, TensorData};
 pub use mapping::Bytes;
 pub use metadata::Metadata;
-pub use types::{Listed, TensorType};
+pub use types::{I2sRule, Listed, TensorType};
 pub use value::{Array, ElementType, Value};
 
 /// A tensor as a container lists it.

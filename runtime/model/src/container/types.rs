@@ -8,47 +8,55 @@ use craftsman_golden::format::{self, Format};
 #[derive(Clone, Copy)]
 pub enum TensorType {
     /// A format that can be decoded.
-    Format(&'static dyn Format),
+    Format(&'static Format),
     /// A type that is recognised, but not decoded.
     Listed(&'static Listed),
 }
 
-/// A type of other tools that is not decoded here.
+/// Which rule the `I2_S` tensors of a file follow. Nothing in their bytes tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum I2sRule {
+    /// Runs of 128 weights: all official files, wherever they are read.
+    #[default]
+    Official,
+    /// Runs of 64 weights: files that Microsoft's tools made on Arm since November 2025.
+    Arm,
+}
+
+impl I2sRule {
+    /// The type that `kind` is under this rule.
+    pub(super) fn apply(self, kind: TensorType) -> TensorType {
+        match self {
+            Self::Arm if kind.name() == "I2_S" => TensorType::named("I2_S_ARM").unwrap_or(kind),
+            _ => kind,
+        }
+    }
+}
+
+/// A type of other tools that is not decoded here: blocks of so many weights in so many bytes.
 pub struct Listed {
     id: u32,
     name: &'static str,
-    size: Size,
-}
-
-/// Bytes of a matrix.
-enum Size {
-    /// Rows of blocks: weights a block, bytes a block, bytes before each row.
-    Blocks { block: usize, bytes: usize, row_header: usize },
-    /// Forks disagree about this id, so its size cannot be checked.
-    Disputed,
+    block: usize,
+    bytes: usize,
 }
 
 const fn blocks(id: u32, name: &'static str, block: usize, bytes: usize) -> Listed {
-    Listed { id, name, size: Size::Blocks { block, bytes, row_header: 0 } }
+    Listed { id, name, block, bytes }
 }
 
-/// Ids and sizes of `ggml.h`, and of `ik_llama.cpp` from 134 on. Formats of golden stand before this table.
+/// Ids and sizes of `ggml.h`. Formats of golden stand before this table.
 static LISTED: &[Listed] = &[
-    blocks(2, "Q4_0", 32, 18),
     blocks(3, "Q4_1", 32, 20),
     blocks(6, "Q5_0", 32, 22),
     blocks(7, "Q5_1", 32, 24),
     blocks(9, "Q8_1", 32, 36),
     blocks(10, "Q2_K", 256, 84),
     blocks(11, "Q3_K", 256, 110),
-    blocks(12, "Q4_K", 256, 144),
-    blocks(13, "Q5_K", 256, 176),
-    blocks(14, "Q6_K", 256, 210),
     blocks(15, "Q8_K", 256, 292),
     blocks(16, "IQ2_XXS", 256, 66),
     blocks(17, "IQ2_XS", 256, 74),
     blocks(18, "IQ3_XXS", 256, 98),
-    blocks(19, "IQ1_S", 256, 50),
     blocks(20, "IQ4_NL", 32, 18),
     blocks(21, "IQ3_S", 256, 110),
     blocks(22, "IQ2_S", 256, 82),
@@ -59,20 +67,26 @@ static LISTED: &[Listed] = &[
     blocks(27, "I64", 1, 8),
     blocks(28, "F64", 1, 8),
     blocks(29, "IQ1_M", 256, 56),
-    Listed { id: 38, name: "TL1", size: Size::Disputed },
-    Listed { id: 39, name: "MXFP4 or TL2", size: Size::Disputed },
-    Listed { id: 40, name: "NVFP4", size: Size::Disputed },
+    blocks(39, "MXFP4", 32, 17),
+    blocks(40, "NVFP4", 64, 36),
     blocks(41, "Q1_0", 128, 18),
-    Listed { id: 42, name: "Q2_0", size: Size::Disputed },
-    Listed { id: 134, name: "IQ1_BN", size: Size::Blocks { block: 64, bytes: 13, row_header: 2 } },
-    Listed { id: 135, name: "IQ2_BN", size: Size::Blocks { block: 64, bytes: 16, row_header: 4 } },
 ];
 
+/// What else an id means in files of other forks, told by the bytes between tensors: `PrismML`'s first `Q2_0` has the
+/// id of llama.cpp's.
+static OTHER_MEANINGS: &[(u32, &str)] = &[(42, "PQ2_0")];
+
 impl TensorType {
-    /// The type of this number in GGUF files.
+    /// The usual type of this number in GGUF files.
     pub fn from_id(id: u32) -> Option<Self> {
         let listed = || LISTED.iter().find(|listed| listed.id == id).map(Self::Listed);
         format::by_type_id(id).map(Self::Format).or_else(listed)
+    }
+
+    /// All types of this number, the usual one first.
+    pub(super) fn meanings(id: u32) -> impl Iterator<Item = Self> {
+        let others = OTHER_MEANINGS.iter().filter(move |(known, _)| *known == id);
+        Self::from_id(id).into_iter().chain(others.filter_map(|(_, name)| Self::named(name)))
     }
 
     /// The type of this name: `F16`, `TQ2_0`.
@@ -102,26 +116,24 @@ impl TensorType {
         matches!(self, Self::Format(format) if format.is_ternary())
     }
 
-    /// Bytes of an `[m, k]` matrix: `Ok(None)` when forks disagree about them, the problem when the shape does not fit.
-    pub fn bytes(self, m: usize, k: usize) -> Result<Option<usize>, String> {
+    /// Bytes of an `[m, k]` matrix; the problem when the shape does not fit.
+    pub fn bytes(self, m: usize, k: usize) -> Result<usize, String> {
         match self {
-            Self::Format(format) => format.bytes(m, k).map(Some).map_err(|error| error.to_string()),
-            Self::Listed(Listed { size: Size::Disputed, .. }) => Ok(None),
-            Self::Listed(Listed { name, size: Size::Blocks { block, bytes, row_header }, .. }) => {
+            Self::Format(format) => format.bytes(m, k).map_err(|error| error.to_string()),
+            Self::Listed(Listed { name, block, bytes, .. }) => {
                 if !k.is_multiple_of(*block) {
                     return Err(format!(
                         "{name} stores blocks of {block} weights, which {k} are not a multiple of"
                     ));
                 }
-                let row = (k / block).checked_mul(*bytes).and_then(|row| row.checked_add(*row_header));
-                let all = row.and_then(|row| row.checked_mul(m));
-                all.map(Some).ok_or_else(|| format!("a matrix of {m} x {k} is impossible"))
+                let all = (k / block).checked_mul(*bytes).and_then(|row| row.checked_mul(m));
+                all.ok_or_else(|| format!("a matrix of {m} x {k} is impossible"))
             }
         }
     }
 
     /// Bytes of a tensor of this row-major shape, which has at least one dimension; else as [`Self::bytes`].
-    pub fn bytes_of(self, shape: &[usize]) -> Result<Option<usize>, String> {
+    pub fn bytes_of(self, shape: &[usize]) -> Result<usize, String> {
         let impossible = || format!("a shape of {shape:?} is impossible");
         let (&k, rows) = shape.split_last().ok_or_else(impossible)?;
         let m = rows.iter().try_fold(1_usize, |m, size| m.checked_mul(*size)).ok_or_else(impossible)?;
@@ -137,7 +149,7 @@ impl fmt::Debug for TensorType {
 
 impl PartialEq for TensorType {
     fn eq(&self, other: &Self) -> bool {
-        self.id() == other.id()
+        self.name() == other.name()
     }
 }
 
@@ -146,23 +158,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_and_names_are_unique() {
+    fn names_are_unique_and_ids_but_for_the_known_collisions() {
         let formats = format::ALL.iter().map(|format| (format.type_id(), format.name()));
         let all: Vec<_> = formats.chain(LISTED.iter().map(|listed| (listed.id, listed.name))).collect();
         for (at, (id, name)) in all.iter().enumerate() {
-            assert!(all[..at].iter().all(|(other, called)| other != id && called != name), "{id} {name}");
-            assert_eq!(TensorType::from_id(*id).map(TensorType::name), Some(*name));
+            assert!(all[..at].iter().all(|(_, called)| called != name), "{name}");
             assert_eq!(TensorType::named(name).map(TensorType::id), Some(*id));
+            let usual = TensorType::from_id(*id).map(TensorType::name);
+            assert!(usual == Some(name) || *name == "I2_S_ARM", "{name}");
+        }
+        for (id, name) in OTHER_MEANINGS {
+            assert!(TensorType::meanings(*id).any(|meaning| meaning.name() == *name), "{id} {name}");
         }
     }
 
     #[test]
     fn sizes_that_do_not_fit_are_problems() {
-        let q4 = TensorType::named("Q4_K").unwrap();
-        assert_eq!(q4.bytes(3, 512), Ok(Some(3 * 2 * 144)));
-        assert!(q4.bytes(3, 100).is_err());
-        assert!(q4.bytes(usize::MAX, 512).is_err());
-        assert_eq!(TensorType::named("IQ1_BN").unwrap().bytes(2, 128), Ok(Some(2 * (2 + 26))));
-        assert_eq!(TensorType::named("Q2_0").unwrap().bytes(2, 128), Ok(None));
+        let q2 = TensorType::named("Q2_K").unwrap();
+        assert_eq!(q2.bytes(3, 512), Ok(3 * 2 * 84));
+        assert!(q2.bytes(3, 100).is_err());
+        assert!(q2.bytes(usize::MAX, 512).is_err());
+        assert_eq!(TensorType::named("IQ1_BN").unwrap().bytes(2, 128), Ok(2 * (2 + 26)));
     }
 }

@@ -53,7 +53,7 @@ fn unknown(format: &str) -> Failure {
     ))
 }
 
-fn ternary_format(name: &str, shape: &Shape) -> Result<&'static dyn Format, Failure> {
+fn ternary_format(name: &str, shape: &Shape) -> Result<&'static Format, Failure> {
     let found = format::by_name(&name.to_uppercase()).filter(|format| format.is_ternary());
     let found = found.ok_or_else(|| unknown(name))?;
     // I2_S has one scale behind all codes of a tensor, so the experts of a stack cannot be written one by one.
@@ -66,7 +66,7 @@ fn ternary_format(name: &str, shape: &Shape) -> Result<&'static dyn Format, Fail
     Ok(found)
 }
 
-fn format_of(tensor: &Tensor, ternary: &'static dyn Format) -> &'static dyn Format {
+fn format_of(tensor: &Tensor, ternary: &'static Format) -> &'static Format {
     let name = match tensor.filling {
         Filling::Trits => return ternary,
         Filling::Numbers => "F16",
@@ -78,7 +78,7 @@ fn format_of(tensor: &Tensor, ternary: &'static dyn Format) -> &'static dyn Form
 /// The bytes of one tensor, made while they are written.
 struct Source<'a> {
     tensor: &'a Tensor,
-    format: &'static dyn Format,
+    format: &'static Format,
     seed: u64,
     bar: &'a Progress,
 }

@@ -6,9 +6,12 @@
 
 mod cursor;
 mod reader;
+mod shards;
+mod table;
 mod writer;
 
 pub use reader::{Gguf, GgufTensor};
+pub use shards::Shards;
 pub use writer::{GgufWriter, TensorData};
 
 /// What a file starts with.
