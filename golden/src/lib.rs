@@ -6,6 +6,7 @@
 //! - [`TernaryMatrix`]: trits with their scales, whatever file they came from;
 //! - [`quantize`]: weights to trits, activations to int8;
 //! - [`gemm`]: the ternary product, exact in `i32`, and its scale rule;
+//! - [`quants`]: matrices of small integers in blocks, and their product;
 //! - [`float`]: the floating-point parts of a transformer, each with one fixed order of operations;
 //! - [`mod@format`]: how files store weights, as bytes.
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ pub mod float;
 pub mod format;
 pub mod gemm;
 pub mod quantize;
+pub mod quants;
 mod trit;
 
 pub use trit::{Granularity, MAX_K, Scales, ShapeError, TernaryMatrix};
