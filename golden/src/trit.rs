@@ -266,6 +266,13 @@ impl TernaryMatrix {
         Ok(Self { m: range.len(), k: self.k, trits, scales })
     }
 
+    /// The same trits with all scales multiplied by `factor`, each rounded once; an error when one is finite no more.
+    pub fn times(self, factor: f32) -> Result<Self, ShapeError> {
+        let values = self.scales.values().iter().map(|scale| scale * factor).collect();
+        let scales = Scales::from_values(self.granularity(), values);
+        Self::new(self.m, self.k, self.trits, scales)
+    }
+
     /// The weights as numbers, `t * s`, `[m, k]` row major.
     pub fn dequantize(&self) -> Vec<f32> {
         let run = self.granularity().run(self.k);

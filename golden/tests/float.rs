@@ -175,6 +175,32 @@ fn llama3_scaling_follows_hugging_face() {
     assert!(kinds.iter().all(|&n| n > 0), "all three bands are seen: {kinds:?}");
 }
 
+/// `_compute_yarn_parameters` of transformers, as it is written there, for DeepSeek-V2-Lite.
+#[test]
+fn yarn_follows_hugging_face() {
+    let (dims, theta, factor, context) = (64.0_f64, 1e4_f64, 40.0_f64, 4096.0_f64);
+    let magnitude = Yarn::magnitude(factor, 1.0);
+    assert!((magnitude - (0.1 * factor.ln() + 1.0)).abs() < 1e-14);
+    assert_eq!(Yarn::magnitude(0.5, 1.0), 1.0);
+    let yarn = Yarn { factor, original_context: context, beta_fast: 32.0, beta_slow: 1.0, magnitude };
+    let table = RopeTable::new(64, theta, &RopeScaling::Yarn(yarn));
+    let correction_dim = |rotations: f64| {
+        dims * (context / (rotations * 2.0 * std::f64::consts::PI)).ln() / (2.0 * theta.ln())
+    };
+    let (low, high) = (correction_dim(32.0).floor(), correction_dim(1.0).ceil());
+    assert_eq!((low, high), (10.0, 23.0));
+    for (i, f) in table.frequencies().iter().enumerate() {
+        let position_frequency = theta.powf(2.0 * i as f64 / dims);
+        let extrapolation_factor = 1.0 - ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
+        let expected = 1.0 / (factor * position_frequency) * (1.0 - extrapolation_factor)
+            + 1.0 / position_frequency * extrapolation_factor;
+        assert!((f / expected - 1.0).abs() < 1e-13, "{i}");
+    }
+    let mut x = [1.0; 64];
+    table.apply(RopePairing::Norm, 0, &mut x);
+    assert_eq!(x[0], magnitude as f32, "the magnitude multiplies sine and cosine");
+}
+
 #[test]
 fn linear_scaling_and_divisors_divide() {
     let plain = RopeTable::new(8, 1e4, &RopeScaling::None);
@@ -201,6 +227,30 @@ fn attention_is_the_formula() {
 }
 
 #[test]
+fn latent_rows_are_keys_and_values_at_once() {
+    let (q, rows) = ([1.0, 2.0, -1.0], [1.0, 0.0, 0.5, 0.0, 1.0, 0.25]);
+    let values = [1.0, 0.0, 0.0, 1.0];
+    assert_eq!(latent_attention(&q, &rows, 2, 0.5), attention(&q, &rows, &values, 0.5));
+}
+
+#[test]
+fn a_convolution_adds_oldest_first() {
+    let mut out = [9.0; 2];
+    depthwise(&[16_777_216.0, 1.0, 1.0, 2.0, -16_777_216.0, 3.0], &[1.0, 2.0, 1.0, 3.0, 1.0, 4.0], &mut out);
+    assert_eq!(out, [0.0, 20.0]);
+    depthwise(&[2.0, 3.0], &[0.5, 2.0], &mut out);
+    assert_eq!(out, [1.0, 6.0]);
+}
+
+#[test]
+fn a_clamped_gate_has_no_lower_limit() {
+    let (mut gate, mut up) = ([-9.0, 9.0, f32::NAN], [-9.0, 9.0, f32::NAN]);
+    clamp_gated(&mut gate, &mut up, 7.0);
+    assert_eq!((&gate[..2], &up[..2]), (&[-9.0, 7.0][..], &[-7.0, 7.0][..]));
+    assert!(gate[2].is_nan() && up[2].is_nan());
+}
+
+#[test]
 fn grouped_heads_share_keys() {
     let q: Vec<f32> = (0..8).map(|i| i as f32 / 4.0 - 1.0).collect();
     let keys: Vec<f32> = (0..12).map(|i| (i * 7 % 5) as f32).collect();
@@ -213,13 +263,36 @@ fn grouped_heads_share_keys() {
     }
 }
 
+/// The two best of a softmax, renormalised.
+const SOFTMAX: Routing = Routing { gate: Gate::Softmax, top_k: 2, renormalise: true, scale: 1.0 };
+
 #[test]
 fn the_router_breaks_ties_to_the_lower_index() {
-    assert_eq!(router(&[1.0; 4], 2, true), [(0, 0.5), (1, 0.5)]);
-    assert_eq!(router(&[1.0; 4], 2, false), [(0, 0.25), (1, 0.25)]);
-    assert_eq!(router(&[0.0, 5.0, 5.0, 5.0], 2, true), [(1, 0.5), (2, 0.5)]);
-    assert_eq!(router(&[3.0], 8, true), [(0, 1.0)], "no more than there are");
-    assert_eq!(router(&[f32::NAN, 1.0], 1, false).len(), 1, "no panic on nonsense");
+    let two = SOFTMAX;
+    assert_eq!(router(&[1.0; 4], None, &two), [(0, 0.5), (1, 0.5)]);
+    assert_eq!(router(&[1.0; 4], None, &Routing { renormalise: false, ..two }), [(0, 0.25), (1, 0.25)]);
+    assert_eq!(router(&[0.0, 5.0, 5.0, 5.0], None, &two), [(1, 0.5), (2, 0.5)]);
+    assert_eq!(router(&[3.0], None, &Routing { top_k: 8, ..two }), [(0, 1.0)], "no more than there are");
+    assert_eq!(router(&[f32::NAN, 1.0], None, &Routing { top_k: 1, ..two }).len(), 1, "no panic on nonsense");
+}
+
+#[test]
+fn a_bias_chooses_and_does_not_weigh() {
+    let sigmoids = Routing { gate: Gate::Sigmoid, scale: 1.8, ..SOFTMAX };
+    let logits = [0.5, -1.0, 0.25, -3.0];
+    let weight = |expert: usize| sigmoid(logits[expert]);
+    let sum = weight(0) + weight(3);
+    let chosen = router(&logits, Some(&[0.0, 0.0, -0.5, 0.9]), &sigmoids);
+    assert_eq!(chosen, [(0, weight(0) / sum * 1.8), (3, weight(3) / sum * 1.8)]);
+    let raw = router(&logits, None, &Routing { renormalise: false, scale: 1.0, ..sigmoids });
+    assert_eq!(raw, [(0, weight(0)), (2, weight(2))]);
+}
+
+#[test]
+fn a_vanishing_sum_does_not_blow_up() {
+    let sigmoids = Routing { gate: Gate::Sigmoid, ..SOFTMAX };
+    let chosen = router(&[-30.0, -40.0, -50.0], None, &sigmoids);
+    assert_eq!(chosen[0], (0, sigmoid(-30.0) * 16384.0));
 }
 
 proptest! {
@@ -244,7 +317,7 @@ proptest! {
 
     #[test]
     fn the_router_chooses_the_largest(logits in vec(-9.0_f32..9.0, 1..40), top_k in 1_usize..9) {
-        let chosen = router(&logits, top_k, true);
+        let chosen = router(&logits, None, &Routing { top_k, ..SOFTMAX });
         prop_assert_eq!(chosen.len(), top_k.min(logits.len()));
         prop_assert!(chosen.is_sorted_by_key(|c| c.0));
         let least = chosen.iter().map(|c| logits[c.0]).fold(f32::INFINITY, f32::min);

@@ -206,6 +206,31 @@ proptest! {
     }
 
     #[test]
+    fn latent_attention_equals_golden((q, rows, _, width) in attention(), scale in 0.01_f32..1.0) {
+        let width = width.min(q.len());
+        let expected = golden::latent_attention(&q, &rows, width, scale);
+        for ops in tiers() {
+            let (mut scores, mut out) = (vec![7.0; 3], vec![f32::NAN; width]);
+            ops.latent_attention(&q, &rows, scale, &mut scores, &mut out);
+            prop_assert_eq!(bits(&out), bits(&expected), "{}", ops.name());
+        }
+    }
+
+    #[test]
+    fn depthwise_equals_golden((_, rows, weights, width) in attention()) {
+        let taps = (rows.len().min(weights.len()) / width).min(4);
+        prop_assume!(taps > 0);
+        let (rows, weights) = (&rows[..taps * width], &weights[..taps * width]);
+        let mut expected = vec![f32::NAN; width];
+        golden::depthwise(rows, weights, &mut expected);
+        for ops in tiers() {
+            let mut out = vec![f32::NAN; width];
+            ops.depthwise(rows, weights, &mut out);
+            prop_assert_eq!(bits(&out), bits(&expected), "{}", ops.name());
+        }
+    }
+
+    #[test]
     fn dense_matmul_equals_golden((m, k, _, parts, weights, x) in product()) {
         for data in storages(&weights) {
             let w = DenseMatrix::new(m, k, data).expect("fits");

@@ -28,6 +28,17 @@ pub fn attention(q: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Vec<f32
     out
 }
 
+/// One query head over rows that are keys and values at once, as multi-head latent attention keeps them: `q` is `[d]`,
+/// `rows` `[len, d]`, and the first `width` numbers of a row are its value; the result is `[width]`. The order is that
+/// of [`attention`].
+///
+/// # Panics
+/// When there is no row, `q` is empty, `width` is beyond it, or the lengths do not fit together.
+pub fn latent_attention(q: &[f32], rows: &[f32], width: usize, scale: f32) -> Vec<f32> {
+    let values: Vec<f32> = rows.chunks(q.len()).flat_map(|row| &row[..width]).copied().collect();
+    attention(q, rows, &values, scale)
+}
+
 /// All heads of one token: `q` is `[heads, d]`; `keys` `[kv_heads, len, d]` and `values` `[kv_heads, len, v]`
 /// hold one run of positions a head. Query head `h` attends over key/value head `h / (heads / kv_heads)`. The
 /// result is `[heads, v]`.

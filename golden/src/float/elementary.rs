@@ -26,7 +26,7 @@ fn exp_small(r: f64) -> f64 {
 
 /// ln of a positive normal number: its exponent times ln 2, and ln(f) = 2 artanh((f - 1) / (f + 1)) of its
 /// mantissa f in [0.7, 1.42).
-fn ln(x: f64) -> f64 {
+pub(super) fn ln(x: f64) -> f64 {
     let mut exponent = (x.to_bits() >> 52) as i64 - 1023;
     let mut f = f64::from_bits(x.to_bits() & ((1 << 52) - 1) | 1023 << 52);
     if f > std::f64::consts::SQRT_2 {

@@ -22,12 +22,14 @@ mod norm;
 mod reduce;
 mod rope;
 mod router;
+mod yarn;
 
-pub use attention::{attention, grouped_attention};
-pub use elementwise::{add, axpy, relu2_mul, silu_mul};
+pub use attention::{attention, grouped_attention, latent_attention};
+pub use elementwise::{add, axpy, clamp_gated, depthwise, relu2_mul, silu_mul};
 pub use exp::{constants as exp_constants, exp, relu2, sigmoid, silu};
 pub use matmul::{matmul, widen_bf16, widen_f16};
 pub use norm::{rms_norm, softmax};
 pub use reduce::{LANES, dot16, fold16, sum16};
 pub use rope::{RopePairing, RopeScaling, RopeTable, Rotation};
-pub use router::router;
+pub use router::{Gate, Routing, router};
+pub use yarn::Yarn;

@@ -3,6 +3,7 @@
 //! Frequencies and angles are `f64`; sine and cosine are rounded once to `f32`; the rotation itself is `f32`
 //! without contraction.
 
+use super::Yarn;
 use super::elementary::{power, sin_cos};
 
 /// Which two elements of a head turn together.
@@ -36,15 +37,18 @@ pub enum RopeScaling {
         /// Context length of the training.
         original_context: f64,
     },
+    /// Long waves divided, short ones kept, by how often they turn within the training's context.
+    Yarn(Yarn),
     /// Each frequency divided by its own number: the tensor `rope_freqs.weight` of a GGUF file, `[dims / 2]`.
     /// Missing numbers count as 1.
     Divisors(Vec<f32>),
 }
 
 impl RopeScaling {
-    /// The scaled form of frequency number `i`.
-    fn scale(&self, i: usize, frequency: f64) -> f64 {
+    /// The scaled form of frequency number `i` of `dims / 2` to the base `theta`.
+    fn scale(&self, i: usize, frequency: f64, dims: usize, theta: f64) -> f64 {
         match self {
+            Self::Yarn(yarn) => yarn.scale(i, frequency, dims, theta),
             Self::None => frequency,
             Self::Linear { factor } => frequency / factor,
             Self::Divisors(divisors) => frequency / f64::from(divisors.get(i).copied().unwrap_or(1.0)),
@@ -72,14 +76,23 @@ impl RopeScaling {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RopeTable {
     frequencies: Vec<f64>,
+    /// What sines and cosines are multiplied by.
+    magnitude: f64,
 }
 
 impl RopeTable {
     /// Frequency `i` is `theta^(-2 i / dims)`, then scaled; `dims` is rounded down to an even number.
     pub fn new(dims: usize, theta: f64, scaling: &RopeScaling) -> Self {
         let dims = dims & !1;
-        let frequency = |i: usize| scaling.scale(i, power(theta, -((2 * i) as f64) / dims as f64));
-        Self { frequencies: (0..dims / 2).map(frequency).collect() }
+        let frequency = |i: usize| {
+            let plain = power(theta, -((2 * i) as f64) / dims as f64);
+            scaling.scale(i, plain, dims, theta)
+        };
+        let magnitude = match scaling {
+            RopeScaling::Yarn(yarn) => yarn.magnitude,
+            _ => 1.0,
+        };
+        Self { frequencies: (0..dims / 2).map(frequency).collect(), magnitude }
     }
 
     /// How many elements of a head turn.
@@ -95,7 +108,8 @@ impl RopeTable {
     /// Sines and cosines of one position, to be used for all heads and layers.
     pub fn rotation(&self, position: usize) -> Rotation {
         let angles = self.frequencies.iter().map(|f| sin_cos(position as f64 * f));
-        let (sin, cos) = angles.map(|(sin, cos)| (sin as f32, cos as f32)).unzip();
+        let rounded = |x: f64| (x * self.magnitude) as f32;
+        let (sin, cos) = angles.map(|(sin, cos)| (rounded(sin), rounded(cos))).unzip();
         Rotation { sin, cos }
     }
 

@@ -23,7 +23,29 @@ pub(super) fn attention<V: Vector>(
     assert_eq!(keys.len() / q.len() * out.len(), values.len(), "a value for each key");
     score(v, q, keys, scale, scores);
     softmax(v, scores);
-    mix(v, scores, values, out);
+    mix(v, scores, values, out.len(), out);
+}
+
+/// [`golden::float::latent_attention`](craftsman_golden::float::latent_attention): the first `out.len()` numbers of a
+/// row are its value.
+#[inline(always)]
+pub(super) fn latent_attention<V: Vector>(
+    v: V,
+    q: &[f32],
+    rows: &[f32],
+    scale: f32,
+    scores: &mut Vec<f32>,
+    out: &mut [f32],
+) {
+    assert!(
+        !q.is_empty() && !rows.is_empty() && rows.len().is_multiple_of(q.len()),
+        "rows of {} values",
+        q.len()
+    );
+    assert!(out.len() <= q.len(), "values of {} in rows of {}", out.len(), q.len());
+    score(v, q, rows, scale, scores);
+    softmax(v, scores);
+    mix(v, scores, rows, q.len(), out);
 }
 
 /// `dot(q, key) * scale` for each key, four at a time.
@@ -54,23 +76,24 @@ pub(super) fn score<V: Vector>(v: V, q: &[f32], keys: &[f32], scale: f32, scores
     }
 }
 
-/// `out[i] = sum over j of p[j] * values[j][i]`, 64 columns at a time, then 16, then the rest.
+/// `out[i] = sum over j of p[j] * values[j][i]`, 64 columns at a time, then 16, then the rest. `values` are rows of
+/// `stride` numbers, of which the first `out.len()` count.
 #[inline(always)]
-pub(super) fn mix<V: Vector>(v: V, p: &[f32], values: &[f32], out: &mut [f32]) {
+pub(super) fn mix<V: Vector>(v: V, p: &[f32], values: &[f32], stride: usize, out: &mut [f32]) {
     let width = out.len();
     let mut start = 0;
     while start + 64 <= width {
-        mix_columns::<V, 4>(v, p, values, start, out);
+        mix_columns::<V, 4>(v, p, values, stride, start, out);
         start += 64;
     }
     while start + 16 <= width {
-        mix_columns::<V, 1>(v, p, values, start, out);
+        mix_columns::<V, 1>(v, p, values, stride, start, out);
         start += 16;
     }
     if start < width {
         let mut sum = v.splat(0.0);
-        for (&p, value) in p.iter().zip(values.chunks_exact(width)) {
-            sum = v.mul_add(v.splat(p), v.load(&padded(&value[start..], 0.0)), sum);
+        for (&p, value) in p.iter().zip(values.chunks_exact(stride)) {
+            sum = v.mul_add(v.splat(p), v.load(&padded(&value[start..width], 0.0)), sum);
         }
         out[start..].copy_from_slice(&v.array(sum)[..width - start]);
     }
@@ -78,9 +101,16 @@ pub(super) fn mix<V: Vector>(v: V, p: &[f32], values: &[f32], out: &mut [f32]) {
 
 /// [`mix`] for `16 C` columns.
 #[inline(always)]
-fn mix_columns<V: Vector, const C: usize>(v: V, p: &[f32], values: &[f32], start: usize, out: &mut [f32]) {
+fn mix_columns<V: Vector, const C: usize>(
+    v: V,
+    p: &[f32],
+    values: &[f32],
+    stride: usize,
+    start: usize,
+    out: &mut [f32],
+) {
     let mut sums = [v.splat(0.0); C];
-    for (&p, value) in p.iter().zip(values.chunks_exact(out.len())) {
+    for (&p, value) in p.iter().zip(values.chunks_exact(stride)) {
         let p = v.splat(p);
         let (groups, _) = value[start..start + 16 * C].as_chunks::<16>();
         for c in 0..C {

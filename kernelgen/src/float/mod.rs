@@ -116,6 +116,27 @@ impl FloatOps {
         unsafe { (self.operations.attention)(q, keys, values, scale, scores, out) }
     }
 
+    /// One query head `q` (`[d]`) over `rows` (`[len, d]`, not empty) that are keys and, in their first `out.len()`
+    /// numbers, values. `scores` is scratch to be reused.
+    pub fn latent_attention(
+        &self,
+        q: &[f32],
+        rows: &[f32],
+        scale: f32,
+        scores: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
+        // SAFETY: as in `rms_norm`.
+        unsafe { (self.operations.latent_attention)(q, rows, scale, scores, out) }
+    }
+
+    /// `out[i] = sum over j of weights[j][i] * rows[j][i]`, both `[taps, out.len()]`: one position of a depthwise
+    /// convolution over time.
+    pub fn depthwise(&self, rows: &[f32], weights: &[f32], out: &mut [f32]) {
+        // SAFETY: as in `rms_norm`.
+        unsafe { (self.operations.depthwise)(rows, weights, out) }
+    }
+
     /// `x` (`[out.tokens(), w.cols()]`) times the transpose of `w`: the output columns `out.rows()`, which
     /// begin at a multiple of [`PANEL_ROWS`] and end at one or at `w.rows()`.
     pub fn dense_matmul(&self, w: &PackedDense, x: &[f32], out: &mut OutputColumns<'_>) {

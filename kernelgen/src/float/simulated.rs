@@ -71,7 +71,7 @@ simulated!(sum_and_maxima, |v, a, _b, out, _s| {
 });
 simulated!(attend, |v, a, b, out, scratch| {
     attention::score(v, &a[..20], b, 0.3, scratch);
-    attention::mix(v, &a[..2], b, &mut out[..80]);
+    attention::mix(v, &a[..2], b, 80, &mut out[..80]);
     out[80..88].copy_from_slice(scratch);
 });
 simulated!(widen, |v, a, _b, out, _s| {

@@ -1,5 +1,6 @@
 //! One table of operations a tier: every algorithm, compiled for that tier's instructions.
 
+use craftsman_golden::float as golden;
 use craftsman_isa::Feature;
 
 use super::dense::PackedDense;
@@ -25,12 +26,17 @@ pub(super) struct Operations {
     pub(super) relu2_mul: unsafe fn(&[f32], &mut [f32]),
     pub(super) add: unsafe fn(&mut [f32], &[f32]),
     pub(super) axpy: unsafe fn(f32, &[f32], &mut [f32]),
+    pub(super) depthwise: unsafe fn(&[f32], &[f32], &mut [f32]),
     pub(super) attention: Attention,
+    pub(super) latent_attention: LatentAttention,
     pub(super) dense_matmul: unsafe fn(&PackedDense, &[f32], &mut OutputColumns<'_>),
 }
 
 /// Query, keys, values, scale, scratch for scores, output.
 type Attention = unsafe fn(&[f32], &[f32], &[f32], f32, &mut Vec<f32>, &mut [f32]);
+
+/// Query, rows, scale, scratch for scores, output.
+type LatentAttention = unsafe fn(&[f32], &[f32], f32, &mut Vec<f32>, &mut [f32]);
 
 /// Compiles every operation with the target features `$target`, on the vectors that `$vector` gives
 /// permission for.
@@ -77,6 +83,14 @@ macro_rules! tier {
                 attention::attention($vector, q, keys, values, scale, scores, out);
             }
             $(#[$target])?
+            fn depthwise(rows: &[f32], weights: &[f32], out: &mut [f32]) {
+                golden::depthwise(rows, weights, out);
+            }
+            $(#[$target])?
+            fn latent_attend(q: &[f32], rows: &[f32], scale: f32, scores: &mut Vec<f32>, out: &mut [f32]) {
+                attention::latent_attention($vector, q, rows, scale, scores, out);
+            }
+            $(#[$target])?
             fn dense_matmul(w: &PackedDense, x: &[f32], out: &mut OutputColumns<'_>) {
                 matmul::dense_matmul($vector, w, x, out);
             }
@@ -91,7 +105,9 @@ macro_rules! tier {
                 relu2_mul,
                 add,
                 axpy,
+                depthwise,
                 attention: attend,
+                latent_attention: latent_attend,
                 dense_matmul,
             }
         };

@@ -1,39 +1,38 @@
-//! The key and value cache of one session.
+//! What one session keeps of the positions it has seen.
+
+use std::ops::Range;
 
 use crate::{ErrorKind, ModelError};
 
 /// Positions that a cache grows by at least; growth doubles beyond it so that copying stays linear.
 const CHUNK: usize = 256;
 
-/// Keys and values of every past position, f32.
+/// What every layer keeps of every past position, f32.
 ///
-/// A layer's key/value head keeps its keys in one contiguous `[position, head_dim]` array, and its values in another, so
-/// that attention walks memory straight ahead.
+/// A layer keeps streams, each one contiguous array of rows, a row a position, so that attention walks memory straight
+/// ahead: the keys and the values of each head; or the compressed row that all heads share; or the inputs of a
+/// convolution. All of a stream is kept, even where only its end is read, so that a session can be cut at any position.
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    heads: Vec<Head>,
-    heads_per_layer: usize,
-    head_dim: usize,
+    layers: Vec<Vec<Stream>>,
     limit: usize,
     length: usize,
+    /// Positions that there is memory for.
+    room: usize,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Head {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+#[derive(Debug, Clone)]
+struct Stream {
+    width: usize,
+    rows: Vec<f32>,
 }
 
 impl KvCache {
-    /// An empty cache that will hold at most `limit` positions.
-    pub fn new(layers: usize, heads_per_layer: usize, head_dim: usize, limit: usize) -> Self {
-        Self {
-            heads: vec![Head::default(); layers * heads_per_layer],
-            heads_per_layer,
-            head_dim,
-            limit,
-            length: 0,
-        }
+    /// An empty cache that will hold at most `limit` positions: for each layer the widths of its streams.
+    pub(crate) fn new(layers: impl IntoIterator<Item = Vec<usize>>, limit: usize) -> Self {
+        let stream = |width| Stream { width, rows: Vec::new() };
+        let streams = |widths: Vec<usize>| widths.into_iter().map(stream).collect();
+        Self { layers: layers.into_iter().map(streams).collect(), limit, length: 0, room: 0 }
     }
 
     /// Positions held.
@@ -53,15 +52,19 @@ impl KvCache {
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        self.heads.iter().map(|head| (head.keys.capacity() + head.values.capacity()) * size_of::<f32>()).sum()
+        self.layers.iter().flatten().map(|stream| stream.rows.capacity() * size_of::<f32>()).sum()
+    }
+
+    /// Bytes that one position takes.
+    pub fn bytes_per_position(&self) -> usize {
+        self.layers.iter().flatten().map(|stream| stream.width * size_of::<f32>()).sum()
     }
 
     /// Forgets everything from position `length` on.
     pub fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
-        for head in &mut self.heads {
-            head.keys.truncate(self.length * self.head_dim);
-            head.values.truncate(self.length * self.head_dim);
+        for stream in self.layers.iter_mut().flatten() {
+            stream.rows.truncate(self.length * stream.width);
         }
     }
 
@@ -73,38 +76,34 @@ impl KvCache {
             let remedy = "shorten the prompt, or start a new session";
             return Err(ModelError::new(ErrorKind::Input, problem, remedy));
         }
-        let Some(first) = self.heads.first() else { return Ok(()) };
-        let capacity = first.keys.capacity() / self.head_dim.max(1);
-        if wanted <= capacity {
+        if wanted <= self.room {
             return Ok(());
         }
-        let target = wanted.next_multiple_of(CHUNK).max(capacity.saturating_mul(2)).min(self.limit);
-        for head in &mut self.heads {
-            let extra = (target - self.length) * self.head_dim;
-            head.keys.reserve_exact(extra);
-            head.values.reserve_exact(extra);
+        let target = wanted.next_multiple_of(CHUNK).max(self.room.saturating_mul(2)).min(self.limit);
+        for stream in self.layers.iter_mut().flatten() {
+            stream.rows.reserve_exact((target - self.length) * stream.width);
         }
+        self.room = target;
         Ok(())
     }
 
-    /// Appends the keys and values of new tokens, each `[tokens, heads_per_layer * head_dim]`, to one layer.
-    pub(crate) fn append(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
-        let width = self.heads_per_layer * self.head_dim;
-        let heads = &mut self.heads[layer * self.heads_per_layer..(layer + 1) * self.heads_per_layer];
-        for (key, value) in keys.chunks_exact(width).zip(values.chunks_exact(width)) {
-            let parts = key.chunks_exact(self.head_dim).zip(value.chunks_exact(self.head_dim));
-            for (head, (key, value)) in heads.iter_mut().zip(parts) {
-                head.keys.extend_from_slice(key);
-                head.values.extend_from_slice(value);
+    /// Appends what a layer keeps of new tokens: `rows` is `[tokens, sum of widths]`, one after the other what belongs
+    /// to each of `streams`.
+    pub(crate) fn append(&mut self, layer: usize, streams: Range<usize>, rows: &[f32]) {
+        let streams = &mut self.layers[layer][streams];
+        let width = streams.iter().map(|stream| stream.width).sum();
+        for mut row in rows.chunks_exact(width) {
+            for stream in &mut *streams {
+                let part = row.split_off(..stream.width).unwrap_or_default();
+                stream.rows.extend_from_slice(part);
             }
         }
     }
 
-    /// The keys and values of one head up to and with position `last`, each `[last + 1, head_dim]`.
-    pub(crate) fn head(&self, layer: usize, head: usize, last: usize) -> (&[f32], &[f32]) {
-        let head = &self.heads[layer * self.heads_per_layer + head];
-        let end = (last + 1) * self.head_dim;
-        (&head.keys[..end], &head.values[..end])
+    /// The rows of one stream at `positions`, `[positions, width]`.
+    pub(crate) fn rows(&self, layer: usize, stream: usize, positions: Range<usize>) -> &[f32] {
+        let Stream { width, rows } = &self.layers[layer][stream];
+        &rows[positions.start * width..positions.end * width]
     }
 
     /// Counts `tokens` more positions as held: called once all layers have appended theirs.
@@ -118,17 +117,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_stay_contiguous_and_the_limit_is_an_error() {
-        let mut cache = KvCache::new(2, 2, 2, 3);
+    fn streams_stay_contiguous_and_the_limit_is_an_error() {
+        let mut cache = KvCache::new([vec![2, 2, 1], vec![2, 2, 1]], 3);
         for position in 0..3 {
             cache.reserve(1).unwrap();
             for layer in 0..2 {
                 let base = (position * 10 + layer) as f32;
-                cache.append(layer, &[base, base, base + 0.5, base + 0.5], &[0.0; 4]);
+                cache.append(layer, 0..2, &[base, base, base + 0.5, base + 0.5]);
+                cache.append(layer, 2..3, &[-base]);
             }
             cache.advance(1);
         }
-        assert_eq!(cache.head(1, 1, 2).0, [1.5, 1.5, 11.5, 11.5, 21.5, 21.5]);
+        assert_eq!(cache.rows(1, 1, 0..3), [1.5, 1.5, 11.5, 11.5, 21.5, 21.5]);
+        assert_eq!(cache.rows(0, 2, 1..3), [-10.0, -20.0]);
+        assert_eq!(cache.bytes_per_position(), 2 * 5 * 4);
         assert!(cache.reserve(1).unwrap_err().to_string().contains("context of 3"));
         cache.truncate(1);
         assert_eq!(cache.len(), 1);
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn growth_stops_at_the_limit() {
-        let mut cache = KvCache::new(1, 1, 1, 300);
+        let mut cache = KvCache::new([vec![1, 1]], 300);
         cache.reserve(1).unwrap();
         assert_eq!(cache.bytes(), 2 * 4 * CHUNK);
         cache.reserve(257).unwrap();

@@ -22,7 +22,7 @@ pub mod tokenizer;
 
 pub use aside::write_aside;
 pub use cache::KvCache;
-pub use config::{ExpertConfig, ModelConfig, RopeConfig};
+pub use config::{ExpertConfig, LatentConfig, LayerKind, Mixing, ModelConfig, RopeConfig};
 pub use error::{ErrorKind, ModelError};
 pub use generate::{Finish, GenerateOptions, Generation, Statistics, generate};
 pub use model::{LoadOptions, Model, Progress};

@@ -97,7 +97,7 @@ impl Model {
         } else {
             Arc::clone(&embedding)
         };
-        let norm = loader.norm("output_norm.weight", config.hidden)?;
+        let norm = loader.norm(&format!("{}.weight", row.output_norm), config.hidden)?;
         let blocks = load_blocks(&loader, &threads, options)?;
         let divisors = loader.rope_divisors()?.map(RopeScaling::Divisors);
         let scaling = divisors.as_ref().unwrap_or(&config.rope.scaling);

@@ -39,8 +39,7 @@ struct Buffers {
 
 impl Session {
     pub(crate) fn new(model: Arc<Model>) -> Self {
-        let config = model.config();
-        let cache = KvCache::new(config.layers, config.kv_heads, config.head_dim, model.context());
+        let cache = KvCache::new(model.blocks.iter().map(|block| block.mixer.streams()), model.context());
         Self { model, cache, logits: Vec::new(), buffers: Buffers::default() }
     }
 

@@ -87,6 +87,21 @@ fn olmoe_from_both_containers() {
 }
 
 #[test]
+fn glm4_moe_lite_from_both_containers() {
+    check("arch/glm4_moe_lite", &[".", "model-f16.gguf"], 16, 0.0);
+}
+
+#[test]
+fn deepseek_v2_without_compressed_queries() {
+    check("arch/deepseek_v2", &["."], 16, 0.0);
+}
+
+#[test]
+fn lfm2_from_both_containers() {
+    check("arch/lfm2", &[".", "model-f16.gguf"], 16, 0.0);
+}
+
+#[test]
 fn mixtral_is_a_llama_with_experts() {
     check("arch/mixtral", &[".", "model-f16.gguf"], 16, 0.0);
 }
@@ -138,6 +153,10 @@ fn containers_of_the_same_weights_give_the_same_bits() {
         ("ternary/bitnet", ["model-i2_s.gguf", "model-tq2_0.gguf"].as_slice()),
         ("ternary/containers", &CONTAINERS),
         ("ternary/qwen3_moe", &["model-tq1_0.gguf", "model-tq2_0.gguf"]),
+        // One has `attn_kv_b`, the other `attn_k_b`, transposed, and `attn_v_b`.
+        ("arch/glm4_moe_lite", &[".", "model-f16.gguf"]),
+        ("arch/lfm2", &[".", "model-f16.gguf"]),
+        ("arch/olmoe", &[".", "model-f16.gguf"]),
     ] {
         let reference = Reference::open(folder);
         let logits = |model: &&str| {

@@ -10,10 +10,13 @@ use craftsman_model::tokenizer::Tokenizer;
 use craftsman_model::{ErrorKind, Finish, GenerateOptions, LoadOptions, Model, SamplingOptions, generate};
 use support::{Reference, bits, fixture, load, load_with};
 
-/// A dense model, a mixture of dense experts, a ternary model and a mixture of ternary experts.
-const MODELS: [(&str, &str); 4] = [
+/// A dense model, a mixture of dense experts, latent attention with a shared expert, convolutions, a ternary model and a
+/// mixture of ternary experts.
+const MODELS: [(&str, &str); 6] = [
     ("arch/llama", "model-f16.gguf"),
     ("arch/qwen3_moe", "model-f16.gguf"),
+    ("arch/glm4_moe_lite", "model-f16.gguf"),
+    ("arch/lfm2", "model-f16.gguf"),
     ("ternary/containers", "model-i2_s.gguf"),
     ("ternary/qwen3_moe", "model-tq2_0.gguf"),
 ];

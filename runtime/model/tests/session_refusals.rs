@@ -3,7 +3,7 @@
 
 mod support;
 
-use craftsman_model::container::{Checkpoint, Gguf, GgufWriter, TensorData, Value};
+use craftsman_model::container::{Array, Checkpoint, Gguf, GgufWriter, TensorData, Value};
 use craftsman_model::{ErrorKind, LoadOptions, Model, ModelError};
 use support::fixture;
 
@@ -113,7 +113,52 @@ fn experts_that_do_not_fit_are_named() {
         "blk.0.ffn_gate_exps.weight",
     );
     let gating = "qwen3moe.expert_gating_func";
-    refused(qwen, &set(gating, 2), ErrorKind::Unsupported, gating);
+    refused(qwen, &set(gating, 3), ErrorKind::Unsupported, gating);
+}
+
+#[test]
+fn layers_that_do_not_fit_are_named() {
+    use Change::{Remove, RemoveTensor, Set};
+    let set = |key, value: u32| [Set(key, Value::from(value))];
+    let glm = "arch/glm4_moe_lite/model-f16.gguf";
+    for (key, value) in [
+        ("deepseek2.attention.kv_lora_rank", 0),
+        ("deepseek2.attention.key_length_mla", 32),
+        ("deepseek2.rope.dimension_count", 96),
+        ("deepseek2.rope.dimension_count", 31),
+        ("deepseek2.attention.value_length_mla", 0),
+    ] {
+        let subject = if key.ends_with("key_length_mla") { "deepseek2.rope.dimension_count" } else { key };
+        refused(glm, &set(key, value), ErrorKind::Shape, subject);
+    }
+    for (key, value, tensor) in [
+        ("deepseek2.attention.kv_lora_rank", u32::MAX, "blk.0.attn_k_b.weight"),
+        ("deepseek2.attention.q_lora_rank", u32::MAX, "blk.0.attn_q_a.weight"),
+        ("deepseek2.attention.value_length_mla", u32::MAX, "blk.0.attn_v_b.weight"),
+        ("deepseek2.expert_shared_count", u32::MAX, "blk.1.ffn_gate_shexp.weight"),
+    ] {
+        refused(glm, &set(key, value), ErrorKind::Shape, tensor);
+    }
+    let groups = "deepseek2.expert_group_count";
+    refused(glm, &set(groups, 8), ErrorKind::Unsupported, groups);
+    let leading = set("deepseek2.leading_dense_block_count", 0);
+    refused(glm, &leading, ErrorKind::Missing, "blk.0.ffn_gate_inp.weight");
+    for name in ["blk.1.attn_v_b.weight", "blk.2.ffn_up_shexp.weight"] {
+        refused(glm, &[RemoveTensor(name)], ErrorKind::Missing, name);
+    }
+
+    let lfm = "arch/lfm2/model-f16.gguf";
+    let (heads, taps) = ("lfm2.attention.head_count_kv", "lfm2.shortconv.l_cache");
+    let list = |numbers: &[u32]| {
+        let numbers: Vec<Value> = numbers.iter().map(|&number| Value::from(number)).collect();
+        [Set(heads, Value::Array(Array::of_scalars(&numbers).unwrap()))]
+    };
+    refused(lfm, &list(&[0, 2, 0]), ErrorKind::Shape, heads);
+    refused(lfm, &list(&[0; 4]), ErrorKind::Unsupported, heads);
+    refused(lfm, &list(&[0, 2, 0, 1]), ErrorKind::Unsupported, heads);
+    refused(lfm, &list(&[2, 2, 0, 2]), ErrorKind::Missing, "blk.0.attn_q.weight");
+    refused(lfm, &[Remove(taps)], ErrorKind::Missing, taps);
+    refused(lfm, &set(taps, u32::MAX), ErrorKind::Shape, "blk.0.shortconv.conv.weight");
 }
 
 #[test]
@@ -132,5 +177,5 @@ fn tensors_missing_or_without_a_place_are_named() {
     let architecture = "general.architecture";
     refused(llama, &[Set(architecture, Value::from("mamba"))], ErrorKind::Unsupported, architecture);
     let scaling = "llama.rope.scaling.type";
-    refused(llama, &[Set(scaling, Value::from("yarn"))], ErrorKind::Unsupported, scaling);
+    refused(llama, &[Set(scaling, Value::from("longrope"))], ErrorKind::Unsupported, scaling);
 }

@@ -256,7 +256,7 @@ fn products_per_token(checkpoint: &Checkpoint, model: &Model) -> u64 {
         checkpoint.tensors().filter(|tensor| tensor.name.starts_with("blk.") && tensor.shape.len() > 1);
     let products = matrices.map(|tensor| {
         let all = tensor.shape.iter().map(|&size| size as u64).product::<u64>();
-        let experts = model.config().experts.filter(|_| tensor.shape.len() > 2);
+        let experts = model.config().experts.filter(|_| tensor.name.contains("_exps."));
         experts.map_or(all, |experts| all / experts.count as u64 * experts.used as u64)
     });
     products.sum()

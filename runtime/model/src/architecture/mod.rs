@@ -4,6 +4,8 @@
 //! new file with one row, which says how it differs from [`PLAIN`], and one line in [`ALL`].
 
 mod bitnet_b158;
+mod deepseek2;
+mod lfm2;
 mod llama;
 mod olmoe;
 mod qwen3;
@@ -16,7 +18,7 @@ use crate::{ErrorKind, ModelError};
 
 /// Every architecture that can run.
 pub static ALL: &[&Architecture] =
-    &[&bitnet_b158::ROW, &llama::ROW, &olmoe::ROW, &qwen3::ROW, &qwen3moe::ROW];
+    &[&bitnet_b158::ROW, &deepseek2::ROW, &lfm2::ROW, &llama::ROW, &olmoe::ROW, &qwen3::ROW, &qwen3moe::ROW];
 
 /// Llama's block as Hugging Face names and orders it, which most architectures vary: pre-norms, rotary positions over
 /// halves of a head, a gate of `SiLU`, experts renormalised.
@@ -27,7 +29,10 @@ const PLAIN: Architecture = Architecture {
     sub_norms: false,
     query_key_norms: QueryKeyNorms::None,
     ternary: false,
-    experts: ExpertDefaults { renormalise: true },
+    experts: ExpertDefaults { renormalise: true, limit: None },
+    mixers: Mixers::Grouped,
+    sliding: None,
+    output_norm: "output_norm",
 };
 
 /// One architecture: what its block has, and what its metadata means when it says nothing.
@@ -48,6 +53,32 @@ pub struct Architecture {
     pub ternary: bool,
     /// How experts are mixed when the metadata does not say.
     pub experts: ExpertDefaults,
+    /// What lets positions see each other.
+    pub mixers: Mixers,
+    /// What its sliding layers are, if it has any.
+    pub sliding: Option<Sliding>,
+    /// GGUF's name of the norm before the head.
+    pub output_norm: &'static str,
+}
+
+/// What lets the positions of a layer see each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mixers {
+    /// Grouped-query attention.
+    Grouped,
+    /// Attention over compressed rows of keys and values.
+    Latent,
+    /// Grouped-query attention, and in layers without key heads a short convolution.
+    GroupedAndConvolutions,
+}
+
+/// What a window in the metadata means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sliding {
+    /// Positions that a token sees beyond as many as the window says, its own among these.
+    pub beyond: usize,
+    /// Whether the layers between, which see everything, are turned by positions.
+    pub global_positions: bool,
 }
 
 /// Rope pairing in a GGUF file and in a Hugging Face folder; they differ where llama.cpp's converter permutes rows.
@@ -84,6 +115,8 @@ pub enum Activation {
 pub struct ExpertDefaults {
     /// Whether the weights of the chosen experts are divided by their sum.
     pub renormalise: bool,
+    /// What the factors of an expert's gated product are clamped to.
+    pub limit: Option<f32>,
 }
 
 impl Architecture {

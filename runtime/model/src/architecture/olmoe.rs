@@ -7,6 +7,6 @@ pub(super) static ROW: Architecture = Architecture {
     names: &["olmoe"],
     query_key_norms: QueryKeyNorms::Full,
     // llama.cpp's converter writes no `expert_weights_norm` for it: every published model has `norm_topk_prob` off.
-    experts: ExpertDefaults { renormalise: false },
+    experts: ExpertDefaults { renormalise: false, ..PLAIN.experts },
     ..PLAIN
 };

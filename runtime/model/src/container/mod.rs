@@ -15,6 +15,7 @@ pub(crate) use huggingface::fuzz;
 
 pub use checkpoint::{Checkpoint, ContainerKind};
 pub use decode::Matrix;
+pub(crate) use decode::dense_matrix;
 pub use gguf::{Gguf, GgufTensor, GgufWriter, TensorData};
 pub use mapping::Bytes;
 pub use metadata::Metadata;

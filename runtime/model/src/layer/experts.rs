@@ -1,24 +1,28 @@
 //! A mixture of experts: each token goes through the few that its router chooses.
 //!
 //! Tokens are grouped by expert, and each expert that has any runs one product over its group. A token's experts are
-//! summed in ascending order, each by `out = mul_add(weight, expert's output, out)` from 0 on: the order does not depend
-//! on which tokens are processed together, so one token at a time gives the same bits as many.
+//! summed in ascending order, each by `out = mul_add(weight, expert's output, out)`, from the answer of the shared
+//! expert on, which every token uses, or from 0: the order does not depend on which tokens are processed together, so one
+//! token at a time gives the same bits as many.
 
-use craftsman_golden::float::router;
+use craftsman_golden::float::{Routing, router};
 
 use super::gated::{self, Gated, GatedScratch, Group};
 use super::linear::{self, Linear, Product, Quantised};
 use super::{Engine, sized};
 use crate::ModelError;
-use crate::config::ExpertConfig;
 
 /// The experts of one layer and their router.
 #[derive(Debug)]
 pub(crate) struct Experts {
     /// `[experts, hidden]`, always dense, in f32.
-    router: Linear,
-    list: Vec<Gated>,
-    config: ExpertConfig,
+    pub(crate) router: Linear,
+    /// Added to the scores when experts are chosen.
+    pub(crate) bias: Option<Vec<f32>>,
+    /// What every token uses.
+    pub(crate) shared: Option<Box<Gated>>,
+    pub(crate) list: Vec<Gated>,
+    pub(crate) routing: Routing,
 }
 
 /// Buffers of [`Experts::forward`].
@@ -40,19 +44,19 @@ struct Route {
 }
 
 impl Experts {
-    /// A mixture of `experts` behind `router`, a dense matrix.
-    pub(crate) fn new(router: Linear, experts: Vec<Gated>, config: ExpertConfig) -> Self {
-        Self { router, list: experts, config }
-    }
-
     /// Bytes of packed weights.
     pub(crate) fn bytes(&self) -> usize {
-        self.router.bytes() + self.list.iter().map(Gated::bytes).sum::<usize>()
+        self.bytes_of(self.list.len())
     }
 
     /// Bytes of packed weights that one token reads: the router and the experts it uses, which are all of one size.
     pub(crate) fn bytes_per_token(&self) -> usize {
-        self.router.bytes() + self.list.iter().take(self.config.used).map(Gated::bytes).sum::<usize>()
+        self.bytes_of(self.routing.top_k)
+    }
+
+    fn bytes_of(&self, experts: usize) -> usize {
+        let shared = self.shared.as_deref().map_or(0, Gated::bytes);
+        self.router.bytes() + shared + self.list.iter().take(experts).map(Gated::bytes).sum::<usize>()
     }
 
     /// Writes the mixture for `x`, `[tokens, hidden]`, to `out`, `[tokens, hidden]`.
@@ -68,20 +72,23 @@ impl Experts {
         let width = self.router.k();
         self.route(engine, x, layer, scratch);
         let ExpertScratch { routes, gathered, answers, .. } = scratch;
-        let inputs = gather(x, width, routes, gathered);
-        let answers = sized(answers, routes.len() * width);
-        let groups: Vec<Group<'_>> = routes
-            .chunk_by(|a, b| a.expert == b.expert)
-            .enumerate()
-            .map(|(index, group)| Group {
-                gated: &self.list[group[0].expert],
-                input: index.min(inputs.len() - 1),
-                rows: group.len(),
-            })
-            .collect();
+        let inputs = gather(x, width, self.shared.is_some(), routes, gathered);
+        let shared = self.shared.iter().map(|gated| (&**gated, x.len() / width));
+        let chosen = routes.chunk_by(|a, b| a.expert == b.expert);
+        let chosen = chosen.map(|group| (&self.list[group[0].expert], group.len()));
+        let last = inputs.len() - 1;
+        let groups = shared.chain(chosen).enumerate();
+        let groups: Vec<Group<'_>> =
+            groups.map(|(index, (gated, rows))| Group { gated, input: index.min(last), rows }).collect();
+        let common = if self.shared.is_some() { x.len() } else { 0 };
+        let answers = sized(answers, common + routes.len() * width);
         gated::forward(engine, &groups, &inputs, answers, inner)?;
+        let (common, answers) = answers.split_at(common);
         engine.threads.rows(out, width, |first, rows| {
-            rows.fill(0.0);
+            match common.get(first * width..first * width + rows.len()) {
+                Some(common) => rows.copy_from_slice(common),
+                None => rows.fill(0.0),
+            }
             let last = first + rows.len() / width;
             for (route, answer) in routes.iter().zip(answers.chunks_exact(width)) {
                 if (first..last).contains(&route.token) {
@@ -104,8 +111,7 @@ impl Experts {
         linear::run(engine, vec![Product { linear: &self.router, x, input: unquantised, out: &mut *logits }]);
         routes.clear();
         for (token, logits) in logits.chunks_exact(experts).enumerate() {
-            for (expert, weight) in router(logits, self.config.used, self.config.renormalise) {
-                let weight = if self.config.scale == 1.0 { weight } else { weight * self.config.scale };
+            for (expert, weight) in router(logits, self.bias.as_deref(), &self.routing) {
                 tracing::trace!(name: "ExpertRouted", layer, token, expert, weight);
                 routes.push(Route { expert, token, weight });
             }
@@ -114,9 +120,15 @@ impl Experts {
     }
 }
 
-/// The inputs of the groups: of a single token that token's row for all of them, else the rows of each group copied
-/// together.
-fn gather<'a>(x: &'a [f32], width: usize, routes: &[Route], gathered: &'a mut Vec<f32>) -> Vec<&'a [f32]> {
+/// The inputs of the groups: of a single token that token's row for all of them, else for the shared expert, if there is
+/// one, all rows, and for the others the rows of each group copied together.
+fn gather<'a>(
+    x: &'a [f32],
+    width: usize,
+    shared: bool,
+    routes: &[Route],
+    gathered: &'a mut Vec<f32>,
+) -> Vec<&'a [f32]> {
     if x.len() == width {
         return vec![x];
     }
@@ -126,5 +138,6 @@ fn gather<'a>(x: &'a [f32], width: usize, routes: &[Route], gathered: &'a mut Ve
     }
     let mut rest = &*gathered;
     let groups = routes.chunk_by(|a, b| a.expert == b.expert);
-    groups.map(|group| rest.split_off(..group.len() * width).unwrap_or_default()).collect()
+    let groups = groups.map(|group| rest.split_off(..group.len() * width).unwrap_or_default());
+    shared.then_some(x).into_iter().chain(groups).collect()
 }

@@ -1,5 +1,6 @@
 //! The gated feed-forward part, for one set of weights or for many experts at once.
 
+use craftsman_golden::float::clamp_gated;
 use craftsman_kernelgen::float::FloatOps;
 
 use super::linear::{self, Linear, Product, Quantised};
@@ -13,6 +14,8 @@ pub(crate) struct Gated {
     pub(crate) entry: Entry,
     pub(crate) down: Linear,
     pub(crate) activation: Activation,
+    /// What the gate is clamped to from above, and `up` from both sides, before the activation.
+    pub(crate) limit: Option<f32>,
     /// RMS norm before `down`.
     pub(crate) sub_norm: Option<Norm>,
 }
@@ -167,6 +170,9 @@ impl Gated {
 
     /// The activated rows replace `up`; `gate` is used up.
     fn activate(&self, ops: FloatOps, gate: &mut [f32], up: &mut [f32]) {
+        if let Some(limit) = self.limit {
+            clamp_gated(gate, up, limit);
+        }
         match (&self.entry, self.activation) {
             (Entry::Fused(_), _) => {}
             (Entry::Apart { .. }, Activation::Silu) => ops.silu_mul(gate, up),

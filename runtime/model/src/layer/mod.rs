@@ -3,21 +3,19 @@
 //! No sum crosses tokens, and none is divided among threads: a thread owns whole outputs. So neither the number of
 //! tokens that are processed together nor the number of threads can show in a result.
 
-mod attention;
 mod experts;
 mod gated;
 mod linear;
+mod mixer;
 
-use craftsman_golden::float::Rotation;
 use craftsman_kernelgen::float::FloatOps;
 
-pub(crate) use attention::Attention;
 pub(crate) use experts::Experts;
 pub(crate) use gated::{Entry, Gated};
 pub(crate) use linear::{Linear, Product, Quantised, run};
+pub(crate) use mixer::{Convolution, Grouped, Latent, Mixer, Place, Queries};
 
 use crate::ModelError;
-use crate::cache::KvCache;
 use crate::threads::Threads;
 
 /// What every layer computes with.
@@ -34,11 +32,11 @@ pub(crate) struct Norm {
     pub(crate) epsilon: f32,
 }
 
-/// One block: attention, then the feed-forward part, each added to the residual stream.
+/// One block: what mixes positions, then the feed-forward part, each added to the residual stream.
 #[derive(Debug)]
 pub(crate) struct Block {
-    pub(crate) attention_norm: Norm,
-    pub(crate) attention: Attention,
+    pub(crate) mixer_norm: Norm,
+    pub(crate) mixer: Box<dyn Mixer>,
     pub(crate) ffn_norm: Norm,
     pub(crate) ffn: FeedForward,
 }
@@ -57,18 +55,9 @@ pub(crate) enum FeedForward {
 pub(crate) struct Scratch {
     normed: Vec<f32>,
     added: Vec<f32>,
-    attention: attention::AttentionScratch,
+    mixer: mixer::MixerScratch,
     gated: gated::GatedScratch,
     experts: experts::ExpertScratch,
-}
-
-/// Where the tokens stand that are being processed.
-pub(crate) struct Place<'a> {
-    /// The block's number.
-    pub(crate) layer: usize,
-    /// One rotation a token.
-    pub(crate) rotations: &'a [Rotation],
-    pub(crate) cache: &'a mut KvCache,
 }
 
 impl Norm {
@@ -90,7 +79,7 @@ impl Block {
             FeedForward::Dense(gated) => gated.bytes(),
             FeedForward::Experts(experts) => experts.bytes(),
         };
-        self.attention.bytes() + ffn
+        self.mixer.bytes() + ffn
     }
 
     /// Bytes of packed weights that one token reads.
@@ -99,7 +88,7 @@ impl Block {
             FeedForward::Dense(gated) => gated.bytes(),
             FeedForward::Experts(experts) => experts.bytes_per_token(),
         };
-        self.attention.bytes() + ffn
+        self.mixer.bytes() + ffn
     }
 
     /// Adds the block's two parts to `x`, `[tokens, hidden]`.
@@ -110,11 +99,11 @@ impl Block {
         place: &mut Place<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), ModelError> {
-        let Scratch { normed, added, attention, gated, experts } = scratch;
+        let Scratch { normed, added, mixer, gated, experts } = scratch;
         let (normed, added) = (sized(normed, x.len()), sized(added, x.len()));
-        self.attention_norm.apply(engine, x, normed);
-        residual(engine, x, added, self.attention.o.adds(), |out| {
-            self.attention.forward(engine, normed, place, out, attention)
+        self.mixer_norm.apply(engine, x, normed);
+        residual(engine, x, added, self.mixer.adds(), |out| {
+            self.mixer.forward(engine, normed, place, out, mixer)
         })?;
         self.ffn_norm.apply(engine, x, normed);
         match &self.ffn {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
+use super::derived;
 use crate::container::metadata::{ARCHITECTURE, Metadata};
 use crate::container::value::Value;
 use crate::{ErrorKind, ModelError};
@@ -12,6 +13,9 @@ use crate::{ErrorKind, ModelError};
 /// Hugging Face's `model_type` and GGUF's architecture.
 const ARCHITECTURES: &[(&str, &str)] = &[
     ("bitnet", "bitnet-b1.58"),
+    ("deepseek_v2", "deepseek2"),
+    ("glm4_moe_lite", "deepseek2"),
+    ("lfm2", "lfm2"),
     ("llama", "llama"),
     ("mixtral", "llama"),
     ("qwen3", "qwen3"),
@@ -36,16 +40,23 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("max_position_embeddings", "context_length", Kind::Integer),
     ("hidden_size", "embedding_length", Kind::Integer),
     ("num_hidden_layers", "block_count", Kind::Integer),
+    ("block_ff_dim", "feed_forward_length", Kind::Integer),
     ("intermediate_size", "feed_forward_length", Kind::Integer),
     ("num_attention_heads", "attention.head_count", Kind::Integer),
     ("num_key_value_heads", "attention.head_count_kv", Kind::Integer),
     ("num_attention_heads", "attention.head_count_kv", Kind::Integer),
+    ("q_lora_rank", "attention.q_lora_rank", Kind::Integer),
+    ("kv_lora_rank", "attention.kv_lora_rank", Kind::Integer),
+    ("v_head_dim", "attention.value_length_mla", Kind::Integer),
+    ("qk_rope_head_dim", "rope.dimension_count", Kind::Integer),
     ("head_dim", "attention.key_length", Kind::Integer),
     ("head_dim", "attention.value_length", Kind::Integer),
     ("head_dim", "rope.dimension_count", Kind::Integer),
     ("rms_norm_eps", "attention.layer_norm_rms_epsilon", Kind::Float),
+    ("norm_eps", "attention.layer_norm_rms_epsilon", Kind::Float),
     ("rope_parameters.rope_theta", "rope.freq_base", Kind::Float),
     ("rope_theta", "rope.freq_base", Kind::Float),
+    ("theta", "rope.freq_base", Kind::Float),
     ("rope_parameters.rope_type", "rope.scaling.type", Kind::Text),
     ("rope_scaling.rope_type", "rope.scaling.type", Kind::Text),
     ("rope_scaling.type", "rope.scaling.type", Kind::Text),
@@ -61,11 +72,24 @@ const KEYS: &[(&str, &str, Kind)] = &[
         Kind::Integer,
     ),
     ("rope_scaling.original_max_position_embeddings", "rope.scaling.original_context_length", Kind::Integer),
+    ("rope_parameters.beta_fast", "rope.scaling.yarn_beta_fast", Kind::Float),
+    ("rope_scaling.beta_fast", "rope.scaling.yarn_beta_fast", Kind::Float),
+    ("rope_parameters.beta_slow", "rope.scaling.yarn_beta_slow", Kind::Float),
+    ("rope_scaling.beta_slow", "rope.scaling.yarn_beta_slow", Kind::Float),
+    ("rope_parameters.attention_factor", "rope.scaling.attention_factor", Kind::Float),
+    ("rope_scaling.attention_factor", "rope.scaling.attention_factor", Kind::Float),
+    ("conv_L_cache", "shortconv.l_cache", Kind::Integer),
+    ("n_routed_experts", "expert_count", Kind::Integer),
     ("num_experts", "expert_count", Kind::Integer),
     ("num_local_experts", "expert_count", Kind::Integer),
     ("num_experts_per_tok", "expert_used_count", Kind::Integer),
     ("moe_intermediate_size", "expert_feed_forward_length", Kind::Integer),
     ("norm_topk_prob", "expert_weights_norm", Kind::Boolean),
+    ("routed_scaling_factor", "expert_weights_scale", Kind::Float),
+    ("n_shared_experts", "expert_shared_count", Kind::Integer),
+    ("n_group", "expert_group_count", Kind::Integer),
+    ("first_k_dense_replace", "leading_dense_block_count", Kind::Integer),
+    ("num_nextn_predict_layers", "nextn_predict_layers", Kind::Integer),
     ("clip_qkv", "attention.clamp_kqv", Kind::Float),
     ("tie_word_embeddings", "tie_word_embeddings", Kind::Boolean),
     ("hidden_act", "hidden_act", Kind::Text),
@@ -121,7 +145,7 @@ impl Config {
 }
 
 /// The entry at a dotted path; absent and null are the same.
-fn at<'a>(json: &'a Json, path: &str) -> Option<&'a Json> {
+pub(super) fn at<'a>(json: &'a Json, path: &str) -> Option<&'a Json> {
     path.split('.').try_fold(json, |json, key| json.get(key)).filter(|json| !json.is_null())
 }
 
@@ -139,12 +163,15 @@ fn translate(json: &Json) -> Result<BTreeMap<String, Value>, ModelError> {
     let mut put = |key: &str, value: Value| {
         entries.entry(format!("{architecture}.{key}")).or_insert(value);
     };
+    for (key, value) in derived::said_otherwise(json, model_type)? {
+        put(key, value);
+    }
     for &(path, key, kind) in KEYS {
         if let Some(found) = at(json, path) {
             put(key, convert(found, kind).ok_or_else(|| wrong_type(path, found))?);
         }
     }
-    for (key, value) in implied(json, model_type) {
+    for (key, value) in derived::implied(json, model_type) {
         put(key, value);
     }
     entries.extend(tokens(json));
@@ -161,7 +188,7 @@ fn unknown(model_type: &str) -> ModelError {
     .key("model_type")
 }
 
-fn wrong_type(path: &str, found: &Json) -> ModelError {
+pub(super) fn wrong_type(path: &str, found: &Json) -> ModelError {
     let found: String = found.to_string().chars().take(40).collect();
     ModelError::new(ErrorKind::WrongType, format!("holds {found}"), "correct config.json").key(path)
 }
@@ -174,27 +201,6 @@ fn convert(json: &Json, kind: Kind) -> Option<Value> {
         // GGUF calls it `none` when rope is not scaled.
         Kind::Text => Value::from(json.as_str().map(|text| if text == "default" { "none" } else { text })?),
     })
-}
-
-/// What transformers assume where `config.json` is silent.
-fn implied(json: &Json, model_type: &str) -> Vec<(&'static str, Value)> {
-    let number = |key| at(json, key).and_then(Json::as_u64);
-    let mut out = Vec::new();
-    if let (Some(hidden), Some(heads @ 1..)) = (number("hidden_size"), number("num_attention_heads"))
-        && let Ok(head) = u32::try_from(hidden / heads)
-    {
-        let keys = ["attention.key_length", "attention.value_length", "rope.dimension_count"];
-        out.extend(keys.map(|key| (key, Value::U32(head))));
-    }
-    // `rope_theta` of LlamaConfig, MixtralConfig and OlmoeConfig before it was always written.
-    out.push(("rope.freq_base", Value::F32(10_000.0)));
-    match model_type {
-        // Mixtral's router has no switch: it renormalises.
-        "mixtral" => out.push(("expert_weights_norm", Value::Bool(true))),
-        "qwen3_moe" | "olmoe" => out.push(("expert_weights_norm", Value::Bool(false))),
-        _ => {}
-    }
-    out
 }
 
 /// The ids of the special tokens, under the tokenizer's keys. `eos_token_id` may be a list: its first is the end of

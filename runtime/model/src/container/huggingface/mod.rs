@@ -1,6 +1,7 @@
 //! A Hugging Face folder: `config.json` and safetensors files.
 
 mod config;
+mod derived;
 mod names;
 mod packing;
 mod shard;
@@ -178,6 +179,10 @@ impl Files {
         let scale = entry.name.strip_suffix(".weight").map(|module| format!("{module}.weight_scale"));
         let scale = scale.and_then(|name| self.entries.get(&name));
         let mut shape = entry.shape.clone();
+        // The weight of a depthwise convolution has a dimension for its one input channel, which GGUF leaves out.
+        if let [channels, 1, taps] = shape[..] {
+            shape = vec![channels, taps];
+        }
         let encoding = match (config.packing, scale, dense_type(&entry.dtype)) {
             (packing @ (Packing::Multiplies | Packing::Divides), Some((_, scale)), None)
                 if entry.dtype == "U8" =>

@@ -1,8 +1,13 @@
 //! Hugging Face's tensor names in GGUF's: one row a module.
 
 /// What is outside the layers.
-const OUTSIDE: &[(&str, &str)] =
-    &[("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
+const OUTSIDE: &[(&str, &str)] = &[
+    ("model.embed_tokens", "token_embd"),
+    ("model.norm", "output_norm"),
+    ("lm_head", "output"),
+    // lfm2: the norm before the head.
+    ("model.embedding_norm", "token_embd_norm"),
+];
 
 /// What is inside `model.layers.N.`; `E` stands for an expert's number.
 const INSIDE: &[(&str, &str)] = &[
@@ -28,12 +33,43 @@ const INSIDE: &[(&str, &str)] = &[
     ("mlp.experts.E.gate_proj", "ffn_gate_exps"),
     ("mlp.experts.E.up_proj", "ffn_up_exps"),
     ("mlp.experts.E.down_proj", "ffn_down_exps"),
+    // deepseek_v2, glm4_moe_lite: latent attention, shared experts, and what predicts further tokens.
+    ("self_attn.q_a_proj", "attn_q_a"),
+    ("self_attn.q_a_layernorm", "attn_q_a_norm"),
+    ("self_attn.q_b_proj", "attn_q_b"),
+    ("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"),
+    ("self_attn.kv_a_layernorm", "attn_kv_a_norm"),
+    ("self_attn.kv_b_proj", "attn_kv_b"),
+    ("mlp.shared_experts.gate_proj", "ffn_gate_shexp"),
+    ("mlp.shared_experts.up_proj", "ffn_up_shexp"),
+    ("mlp.shared_experts.down_proj", "ffn_down_shexp"),
+    ("eh_proj", "nextn.eh_proj"),
+    ("enorm", "nextn.enorm"),
+    ("hnorm", "nextn.hnorm"),
+    ("embed_tokens", "nextn.embed_tokens"),
+    ("shared_head.head", "nextn.shared_head_head"),
+    ("shared_head.norm", "nextn.shared_head_norm"),
+    // lfm2.
+    ("operator_norm", "attn_norm"),
+    ("ffn_norm", "ffn_norm"),
+    ("self_attn.out_proj", "attn_output"),
+    ("self_attn.q_layernorm", "attn_q_norm"),
+    ("self_attn.k_layernorm", "attn_k_norm"),
+    ("conv.conv", "shortconv.conv"),
+    ("conv.in_proj", "shortconv.in_proj"),
+    ("conv.out_proj", "shortconv.out_proj"),
+    ("feed_forward.w1", "ffn_gate"),
+    ("feed_forward.w3", "ffn_up"),
+    ("feed_forward.w2", "ffn_down"),
     // mixtral.
     ("block_sparse_moe.gate", "ffn_gate_inp"),
     ("block_sparse_moe.experts.E.w1", "ffn_gate_exps"),
     ("block_sparse_moe.experts.E.w3", "ffn_up_exps"),
     ("block_sparse_moe.experts.E.w2", "ffn_down_exps"),
 ];
+
+/// Tensors inside a layer whose last part GGUF calls otherwise.
+const LEAVES: &[(&str, &str)] = &[("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")];
 
 /// A tensor's place: GGUF's name, and which expert of that stack it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +88,10 @@ pub fn place(name: &str) -> Option<Place> {
     }
     let (layer, inside) = module.strip_prefix("model.layers.")?.split_once('.')?;
     let layer: usize = layer.parse().ok()?;
+    let named = LEAVES.iter().find(|row| row.0.rsplit_once('.') == Some((inside, leaf)));
+    if let Some(row) = named {
+        return Some(Place { name: format!("blk.{layer}.{}", row.1), expert: None });
+    }
     let (inside, expert) = generic(inside);
     let row = INSIDE.iter().find(|row| row.0 == inside)?;
     Some(Place { name: format!("blk.{layer}.{}.{leaf}", row.1), expert })
@@ -79,6 +119,9 @@ mod tests {
             ("model.layers.0.self_attn.inner_attn_ln.weight", "blk.0.attn_sub_norm.weight", None),
             ("model.layers.3.mlp.gate.weight", "blk.3.ffn_gate_inp.weight", None),
             ("model.layers.3.mlp.experts.17.down_proj.weight", "blk.3.ffn_down_exps.weight", Some(17)),
+            ("model.layers.7.mlp.gate.e_score_correction_bias", "blk.7.exp_probs_b.bias", None),
+            ("model.layers.47.shared_head.norm.weight", "blk.47.nextn.shared_head_norm.weight", None),
+            ("model.layers.0.conv.conv.weight", "blk.0.shortconv.conv.weight", None),
             ("model.layers.1.block_sparse_moe.experts.2.w2.weight", "blk.1.ffn_down_exps.weight", Some(2)),
         ];
         for (name, expected, expert) in cases {

@@ -1,10 +1,18 @@
 //! The sizes and constants of one model, read from its metadata and checked.
 
-use craftsman_golden::float::{RopePairing, RopeScaling};
+mod experts;
+mod layers;
+mod rope;
+
+pub use experts::ExpertConfig;
+pub use layers::{LatentConfig, LayerKind, Mixing};
+pub use rope::RopeConfig;
 
 use crate::architecture::{Activation, Architecture};
 use crate::container::{Checkpoint, Metadata};
 use crate::{ErrorKind, ModelError};
+use layers::Plan;
+pub(crate) use layers::first_predicting;
 
 /// What a model is made of. Every size was checked to be positive, and the tensors are checked against them on loading.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,13 +23,13 @@ pub struct ModelConfig {
     pub hidden: usize,
     /// Inner width of the dense feed-forward part.
     pub ffn: usize,
-    /// Blocks.
+    /// Blocks, without those that only predict further tokens.
     pub layers: usize,
     /// Query heads.
     pub heads: usize,
-    /// Key and value heads; each serves `heads / kv_heads` query heads.
+    /// Key and value heads of a layer with attention; each serves `heads / kv_heads` query heads.
     pub kv_heads: usize,
-    /// Width of a head.
+    /// Width of a query head.
     pub head_dim: usize,
     /// Tokens that exist: rows of the embedding.
     pub vocab: usize,
@@ -35,34 +43,7 @@ pub struct ModelConfig {
     pub rope: RopeConfig,
     /// Experts, if the model has any.
     pub experts: Option<ExpertConfig>,
-}
-
-/// The rotary embedding of queries and keys.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RopeConfig {
-    /// Base of the frequencies: `theta^(-2 i / dims)`.
-    pub theta: f64,
-    /// Leading dimensions of a head that are rotated.
-    pub dims: usize,
-    /// Which dimensions are rotated together.
-    pub pairing: RopePairing,
-    /// How the frequencies are stretched. Divisors that a GGUF file keeps in `rope_freqs.weight` take its place.
-    pub scaling: RopeScaling,
-}
-
-/// Experts of a mixture.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ExpertConfig {
-    /// Experts a layer.
-    pub count: usize,
-    /// Experts a token uses.
-    pub used: usize,
-    /// Inner width of one.
-    pub ffn: usize,
-    /// Whether the weights of the chosen experts are divided by their sum.
-    pub renormalise: bool,
-    /// What the weights are multiplied by afterwards.
-    pub scale: f32,
+    plan: Plan,
 }
 
 impl ModelConfig {
@@ -77,9 +58,14 @@ impl ModelConfig {
         let metadata = checkpoint.metadata();
         let hidden = size(metadata, "embedding_length")?;
         let heads = size(metadata, "attention.head_count")?;
-        let kv_heads = optional_size(metadata, "attention.head_count_kv")?.unwrap_or(heads);
-        let head_dim = optional_size(metadata, "attention.key_length")?.unwrap_or(hidden / heads);
-        let experts = ExpertConfig::read(metadata, row)?;
+        let layers = layers::count(checkpoint)?;
+        let key_heads = layers::key_heads(metadata, layers)?;
+        let plan = Plan::read(metadata, row, layers, &key_heads)?;
+        let head_dim = match &plan.latent {
+            Some(latent) => latent.head_dim(),
+            None => optional_size(metadata, "attention.key_length")?.unwrap_or(hidden / heads),
+        };
+        let experts = ExpertConfig::read(checkpoint, row)?;
         let ffn = match experts {
             Some(experts) => optional_size(metadata, "feed_forward_length")?.unwrap_or(experts.ffn),
             None => size(metadata, "feed_forward_length")?,
@@ -88,17 +74,29 @@ impl ModelConfig {
             architecture: row.name(),
             hidden,
             ffn,
-            layers: size(metadata, "block_count")?,
+            layers,
             heads,
-            kv_heads,
+            kv_heads: key_heads.most().unwrap_or(heads),
             head_dim,
             vocab: checkpoint.shape("token_embd.weight")?.first().copied().unwrap_or(0),
             context: size(metadata, "context_length")?,
             epsilon: metadata.arch_f32("attention.layer_norm_rms_epsilon")?,
             activation: activation(metadata)?.unwrap_or(row.activation),
-            rope: RopeConfig::read(metadata, head_dim, row.pairing(checkpoint.kind()))?,
+            rope: RopeConfig::read(
+                metadata,
+                head_dim,
+                row.pairing(checkpoint.kind()),
+                plan.latent.is_some(),
+            )?,
             experts,
+            plan,
         })
+    }
+
+    /// What layer number `index` consists of.
+    pub fn layer(&self, index: usize) -> LayerKind {
+        let experts = self.experts.is_some() && self.plan.mixes_experts(index);
+        LayerKind { mixing: self.plan.mixing(index), experts }
     }
 
     /// Width of all query heads together.
@@ -118,6 +116,12 @@ impl ModelConfig {
         }
         if self.head_dim == 0 || self.heads.checked_mul(self.head_dim).is_none() {
             return wrong("attention.key_length", format!("{} heads of {}", self.heads, self.head_dim));
+        }
+        if let Some(latent) = self.plan.latent
+            && latent.straight.checked_add(latent.value).and_then(|w| w.checked_mul(self.heads)).is_none()
+        {
+            let problem = format!("{} heads with values of {}", self.heads, latent.value);
+            return wrong("attention.value_length_mla", problem);
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
             let problem = format!("{} query heads cannot share {} key heads", self.heads, self.kv_heads);
@@ -139,88 +143,16 @@ impl ModelConfig {
     /// What the layer code cannot do, rather than doing something else silently.
     fn refuse_unsupported(&self, metadata: &Metadata) -> Result<(), ModelError> {
         let refuse = |key, problem| Err(unsupported(metadata, key, problem));
-        if let Some(width) =
-            optional_size(metadata, "attention.value_length")?.filter(|&w| w != self.head_dim)
-        {
+        let width = optional_size(metadata, "attention.value_length")?;
+        if let Some(width) = width.filter(|&width| width != self.head_dim && self.plan.latent.is_none()) {
             let problem =
                 format!("values of width {width} beside keys of width {} cannot run", self.head_dim);
             return refuse("attention.value_length", problem);
         }
-        if let Some(window) = metadata.arch_get_u32("attention.sliding_window")?.filter(|&w| w != 0) {
-            return refuse("attention.sliding_window", format!("a sliding window of {window} cannot run"));
-        }
         if let Some(limit) = metadata.arch_get_f32("attention.clamp_kqv")?.filter(|&limit| limit != 0.0) {
             return refuse("attention.clamp_kqv", format!("queries and keys clamped at {limit} cannot run"));
         }
-        // 0 and 1 are softmax; absent means the architecture's own, which is softmax in every row of the table.
-        if let Some(function) = metadata.arch_get_u32("expert_gating_func")?.filter(|&f| f > 1) {
-            return refuse("expert_gating_func", format!("router function {function} cannot run"));
-        }
-        if let Some(shared) = metadata.arch_get_u32("expert_shared_count")?.filter(|&s| s != 0) {
-            return refuse("expert_shared_count", format!("{shared} shared experts cannot run"));
-        }
         Ok(())
-    }
-}
-
-impl RopeConfig {
-    fn read(metadata: &Metadata, head_dim: usize, pairing: RopePairing) -> Result<Self, ModelError> {
-        Ok(Self {
-            theta: f64::from(metadata.arch_get_f32("rope.freq_base")?.unwrap_or(10_000.0)),
-            dims: optional_size(metadata, "rope.dimension_count")?.unwrap_or(head_dim),
-            pairing,
-            scaling: scaling(metadata)?,
-        })
-    }
-}
-
-impl ExpertConfig {
-    fn read(metadata: &Metadata, row: &Architecture) -> Result<Option<Self>, ModelError> {
-        let count = metadata.arch_get_u32("expert_count")?.unwrap_or(0) as usize;
-        if count == 0 {
-            return Ok(None);
-        }
-        let used = size(metadata, "expert_used_count")?;
-        if used > count {
-            let problem = format!("{used} experts used of {count}");
-            return Err(ModelError::shape(problem).key(&metadata.arch_key("expert_used_count")));
-        }
-        let ffn = match optional_size(metadata, "expert_feed_forward_length")? {
-            Some(ffn) => ffn,
-            None => size(metadata, "feed_forward_length")?,
-        };
-        let scale =
-            metadata.arch_get_f32("expert_weights_scale")?.filter(|&scale| scale != 0.0).unwrap_or(1.0);
-        if !scale.is_finite() {
-            let problem = format!("{scale} cannot scale a weight");
-            return Err(ModelError::shape(problem).key(&metadata.arch_key("expert_weights_scale")));
-        }
-        let renormalise = metadata.arch_get_bool("expert_weights_norm")?.unwrap_or(row.experts.renormalise);
-        Ok(Some(Self { count, used, ffn, renormalise, scale }))
-    }
-}
-
-fn scaling(metadata: &Metadata) -> Result<RopeScaling, ModelError> {
-    let number = |key: &str| {
-        let value = f64::from(metadata.arch_f32(key)?);
-        if value > 0.0 && value.is_finite() {
-            return Ok(value);
-        }
-        let problem = format!("is {value}, expected a positive number");
-        Err(ModelError::shape(problem).key(&metadata.arch_key(key)))
-    };
-    match metadata.arch_get_str("rope.scaling.type")?.unwrap_or("none") {
-        "none" => Ok(RopeScaling::None),
-        "linear" => Ok(RopeScaling::Linear { factor: number("rope.scaling.factor")? }),
-        "llama3" => Ok(RopeScaling::Llama3 {
-            factor: number("rope.scaling.factor")?,
-            low_frequency_factor: number("rope.scaling.low_freq_factor")?,
-            high_frequency_factor: number("rope.scaling.high_freq_factor")?,
-            original_context: size(metadata, "rope.scaling.original_context_length")? as f64,
-        }),
-        other => {
-            Err(unsupported(metadata, "rope.scaling.type", format!("`{}` cannot run", other.escape_debug())))
-        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! Grouped-query attention with rotary positions.
 
 use craftsman_golden::float::{RopePairing, Rotation};
-use craftsman_kernelgen::float::FloatOps;
 
-use super::linear::{self, Linear, Product, Quantised};
-use super::{Engine, Norm, Place, sized};
+use super::{Mixer, MixerScratch, Place, each_head};
 use crate::ModelError;
 use crate::cache::KvCache;
+use crate::layer::linear::{self, Linear, Product, Quantised};
+use crate::layer::{Engine, Norm, sized};
 
 /// `o(norm(softmax(rope(norm(q)) rope(norm(k))^T / sqrt(d)) v))`; each norm only where the architecture has it.
 #[derive(Debug)]
-pub(crate) struct Attention {
+pub(crate) struct Grouped {
     pub(crate) q: Linear,
     pub(crate) k: Linear,
     pub(crate) v: Linear,
@@ -24,47 +24,48 @@ pub(crate) struct Attention {
     pub(crate) heads: usize,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
-    pub(crate) pairing: RopePairing,
+    /// How positions turn queries and keys, if they do.
+    pub(crate) rope: Option<RopePairing>,
+    /// Positions that a token sees, its own among them, if not all.
+    pub(crate) window: Option<usize>,
 }
 
-/// Buffers of [`Attention::forward`].
+/// Buffers of [`Grouped`].
 #[derive(Debug, Default)]
-pub(crate) struct AttentionScratch {
+pub(super) struct GroupedScratch {
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
     mixed: Vec<f32>,
     spare: Vec<f32>,
     quantised: Quantised,
-    scores: Vec<Vec<f32>>,
 }
 
-/// A stretch of the output `[tokens, heads]`, counted in heads, with room for the scores of one of them at a time.
-struct Share<'a> {
-    first: usize,
-    out: &'a mut [f32],
-    scores: &'a mut Vec<f32>,
-}
-
-impl Attention {
-    /// Bytes of packed weights.
-    pub(crate) fn bytes(&self) -> usize {
+impl Mixer for Grouped {
+    fn bytes(&self) -> usize {
         [&self.q, &self.k, &self.v, &self.o].into_iter().map(Linear::bytes).sum()
     }
 
-    /// Appends the keys and values of `x`, `[tokens, hidden]`, to the cache, and writes what attention answers to `out`,
-    /// `[tokens, hidden]`.
-    pub(crate) fn forward(
+    fn adds(&self) -> bool {
+        self.o.adds()
+    }
+
+    /// The keys of each head, then the values of each head.
+    fn streams(&self) -> Vec<usize> {
+        vec![self.head_dim; 2 * self.kv_heads]
+    }
+
+    fn forward(
         &self,
         engine: &Engine<'_>,
         x: &[f32],
         place: &mut Place<'_>,
         out: &mut [f32],
-        scratch: &mut AttentionScratch,
+        scratch: &mut MixerScratch,
     ) -> Result<(), ModelError> {
         let tokens = place.rotations.len();
         let (query, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        let AttentionScratch { q, k, v, mixed, spare, quantised, scores } = scratch;
+        let GroupedScratch { q, k, v, mixed, spare, quantised } = &mut scratch.grouped;
         let (q, k, v) = (sized(q, tokens * query), sized(k, tokens * kv), sized(v, tokens * kv));
         let mixed = sized(mixed, tokens * query);
 
@@ -75,8 +76,9 @@ impl Attention {
 
         self.turn(engine, place.rotations, self.q_norm.as_ref(), q, spare);
         self.turn(engine, place.rotations, self.k_norm.as_ref(), k, spare);
-        place.cache.append(place.layer, k, v);
-        self.mix(engine, q, place.layer, place.cache, mixed, scores);
+        place.cache.append(place.layer, 0..self.kv_heads, k);
+        place.cache.append(place.layer, self.kv_heads..2 * self.kv_heads, v);
+        self.mix(engine, q, place.layer, place.cache, mixed, &mut scratch.scores);
 
         let mixed = match &self.sub_norm {
             Some(norm) => {
@@ -89,8 +91,10 @@ impl Attention {
         linear::run(engine, vec![Product { linear: &self.o, x: mixed, input: quantised, out }]);
         Ok(())
     }
+}
 
-    /// Norms, if there is a norm, and rotates every head of `x`, `[tokens, heads, head_dim]`.
+impl Grouped {
+    /// Norms, if there is a norm, and rotates, where positions count, every head of `x`, `[tokens, heads, head_dim]`.
     fn turn(
         &self,
         engine: &Engine<'_>,
@@ -104,10 +108,11 @@ impl Attention {
             norm.apply(engine, x, spare);
             x.copy_from_slice(spare);
         }
+        let Some(pairing) = self.rope else { return };
         let width = x.len() / rotations.len();
         engine.threads.rows(x, width, |first, rows| {
             for (row, rotation) in rows.chunks_exact_mut(width).zip(&rotations[first..]) {
-                row.chunks_exact_mut(self.head_dim).for_each(|head| rotation.apply(self.pairing, head));
+                row.chunks_exact_mut(self.head_dim).for_each(|head| rotation.apply(pairing, head));
             }
         });
     }
@@ -122,36 +127,15 @@ impl Attention {
         out: &mut [f32],
         scores: &mut Vec<Vec<f32>>,
     ) {
-        let count = out.len() / self.head_dim;
-        let parts = share_count(engine.threads.count(), count / self.heads, count);
-        let stretch = count.div_ceil(parts);
-        scores.resize_with(scores.len().max(parts), Vec::new);
-        let stretches = out.chunks_mut(stretch * self.head_dim).zip(scores).enumerate();
-        let shares =
-            stretches.map(|(index, (out, scores))| Share { first: index * stretch, out, scores }).collect();
-        engine.threads.run(shares, |mut share| self.mix_share(engine.ops, q, layer, cache, &mut share));
-    }
-
-    /// Walks heads outside and tokens inside, so that the keys of a head stay in a near cache.
-    fn mix_share(&self, ops: FloatOps, q: &[f32], layer: usize, cache: &KvCache, share: &mut Share<'_>) {
         let scale = 1.0 / (self.head_dim as f32).sqrt();
         let group = self.heads / self.kv_heads;
-        let end = share.first + share.out.len() / self.head_dim;
-        for head in 0..self.heads {
-            let first = share.first + (head + self.heads - share.first % self.heads) % self.heads;
-            for index in (first..end).step_by(self.heads) {
-                let (keys, values) = cache.head(layer, head / group, cache.len() + index / self.heads);
-                let q = &q[index * self.head_dim..][..self.head_dim];
-                let out = &mut share.out[(index - share.first) * self.head_dim..][..self.head_dim];
-                ops.attention(q, keys, values, scale, share.scores, out);
-            }
-        }
+        each_head(engine, self.heads, self.head_dim, out, scores, |head, token, scores, out| {
+            let end = cache.len() + token + 1;
+            let seen = self.window.map_or(0, |window| end.saturating_sub(window))..end;
+            let keys = cache.rows(layer, head / group, seen.clone());
+            let values = cache.rows(layer, self.kv_heads + head / group, seen);
+            let q = &q[(token * self.heads + head) * self.head_dim..][..self.head_dim];
+            engine.ops.attention(q, keys, values, scale, scores, out);
+        });
     }
-}
-
-/// How many shares the heads of all tokens are divided into: later tokens see more keys, so there are more shares than
-/// threads where there are tokens enough.
-fn share_count(threads: usize, tokens: usize, heads: usize) -> usize {
-    let wanted = if threads > 1 && tokens > 1 { threads * 8 } else { threads };
-    wanted.clamp(1, heads.max(1))
 }

@@ -1,16 +1,19 @@
 //! From the tensors of a checkpoint to the blocks of a model: every shape is checked, every weight packed once.
 
+mod feed_forward;
+mod mixer;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use craftsman_golden::{Scales, TernaryMatrix};
-use craftsman_kernelgen::float::{DenseMatrix, PackedDense};
+use craftsman_kernelgen::float::{DenseData, DenseMatrix, PackedDense};
 use craftsman_kernelgen::{Epilogue, KernelCompiler, LinearOptions};
 
-use crate::architecture::{Activation, Architecture, QueryKeyNorms};
-use crate::config::{ExpertConfig, ModelConfig};
-use crate::container::{Checkpoint, Matrix};
-use crate::layer::{Attention, Block, Entry, Experts, FeedForward, Gated, Linear, Norm};
+use crate::architecture::Architecture;
+use crate::config::{LayerKind, ModelConfig, first_predicting};
+use crate::container::{Checkpoint, Matrix, dense_matrix};
+use crate::layer::{Block, FeedForward, Linear, Norm};
 use crate::{ErrorKind, ModelError};
 
 /// Reads the tensors of one checkpoint, and remembers which it has read.
@@ -36,77 +39,26 @@ impl<'a> Loader<'a> {
     pub(crate) fn block(&self, layer: usize) -> Result<Block, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
         let hidden = self.config.hidden;
+        let LayerKind { mixing, experts } = self.config.layer(layer);
         Ok(Block {
-            attention_norm: self.norm(&name("attn_norm"), hidden)?,
-            attention: self.attention(&name)?,
+            mixer_norm: self.norm(&name("attn_norm"), hidden)?,
+            mixer: self.mixer(&name, mixing)?,
             ffn_norm: self.norm(&name("ffn_norm"), hidden)?,
-            ffn: match self.config.experts.filter(|_| self.checkpoint.has(&name("ffn_gate_inp"))) {
+            ffn: match self.config.experts.filter(|_| experts) {
                 Some(experts) => FeedForward::Experts(self.experts(&name, experts)?),
                 None => FeedForward::Dense(Box::new(self.gated(&name)?)),
             },
         })
     }
 
-    fn attention(&self, name: &dyn Fn(&str) -> String) -> Result<Attention, ModelError> {
-        let config = self.config;
-        let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
-        let norm = |part, full| {
-            let width = match self.row.query_key_norms {
-                QueryKeyNorms::None => return Ok(None),
-                QueryKeyNorms::Head => config.head_dim,
-                QueryKeyNorms::Full => full,
-            };
-            self.norm(&name(part), width).map(Some)
-        };
-        Ok(Attention {
-            q: self.projection(&name("attn_q"), [query, hidden])?,
-            k: self.projection(&name("attn_k"), [kv, hidden])?,
-            v: self.projection(&name("attn_v"), [kv, hidden])?,
-            o: self.adding(&name("attn_output"), [hidden, query])?,
-            q_norm: norm("attn_q_norm", query)?,
-            k_norm: norm("attn_k_norm", kv)?,
-            sub_norm: self.norm_if(self.row.sub_norms, &name("attn_sub_norm"), query)?,
-            heads: config.heads,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            pairing: config.rope.pairing,
-        })
-    }
-
-    fn gated(&self, name: &dyn Fn(&str) -> String) -> Result<Gated, ModelError> {
-        let (hidden, ffn) = (self.config.hidden, self.config.ffn);
-        let (gate, up) = (name("ffn_gate"), name("ffn_up"));
-        Ok(Gated {
-            entry: self.entry(
-                [&gate, &up],
-                [self.matrix(&gate, [ffn, hidden])?, self.matrix(&up, [ffn, hidden])?],
-            )?,
-            down: self.adding(&name("ffn_down"), [hidden, ffn])?,
-            activation: self.config.activation,
-            sub_norm: self.norm_if(self.row.sub_norms, &name("ffn_sub_norm"), ffn)?,
-        })
-    }
-
-    fn experts(&self, name: &dyn Fn(&str) -> String, config: ExpertConfig) -> Result<Experts, ModelError> {
-        let (hidden, ffn) = (self.config.hidden, config.ffn);
-        let router = self.dense(&name("ffn_gate_inp"), [config.count, hidden])?;
-        let [gate, up, down] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"].map(name);
-        let stack = |name, m, k| self.stack(name, [config.count, m, k]);
-        let (gates, ups) = (stack(&gate, ffn, hidden)?, stack(&up, ffn, hidden)?);
-        let downs = stack(&down, hidden, ffn)?;
-        let activation = self.config.activation;
-        let experts = gates.into_iter().zip(ups).zip(downs).map(|((g, u), d)| {
-            let entry = self.entry([&gate, &up], [g, u])?;
-            Ok(Gated { entry, down: self.linear(&down, d, Epilogue::None)?, activation, sub_norm: None })
-        });
-        let experts: Result<_, ModelError> = experts.collect();
-        Ok(Experts::new(Linear::Dense(Arc::new(router)), experts?, config))
-    }
-
     /// One RMS norm over `width` values.
     pub(crate) fn norm(&self, name: &str, width: usize) -> Result<Norm, ModelError> {
+        Ok(Norm { weight: self.vector(name, width)?, epsilon: self.config.epsilon })
+    }
+
+    fn vector(&self, name: &str, width: usize) -> Result<Vec<f32>, ModelError> {
         self.check(name, &[width])?;
-        Ok(Norm { weight: self.checkpoint.vector(name)?, epsilon: self.config.epsilon })
+        self.checkpoint.vector(name)
     }
 
     fn norm_if(&self, present: bool, name: &str, width: usize) -> Result<Option<Norm>, ModelError> {
@@ -125,8 +77,7 @@ impl<'a> Loader<'a> {
         if !self.checkpoint.has(name) {
             return Ok(None);
         }
-        self.check(name, &[self.config.rope.dims / 2])?;
-        self.checkpoint.vector(name).map(Some)
+        self.vector(name, self.config.rope.dims / 2).map(Some)
     }
 
     fn projection(&self, name: &str, shape: [usize; 2]) -> Result<Linear, ModelError> {
@@ -140,24 +91,39 @@ impl<'a> Loader<'a> {
 
     fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Weights, ModelError> {
         self.check(name, &shape)?;
-        Ok(self.weights(self.checkpoint.matrix(name)?))
+        let factors = self.factors(name, 1)?;
+        self.weights(name, self.checkpoint.matrix(name)?, factors[0])
     }
 
     fn stack(&self, name: &str, shape: [usize; 3]) -> Result<Vec<Weights>, ModelError> {
         self.check(name, &shape)?;
-        let experts = self.checkpoint.experts(name)?;
-        Ok(experts.into_iter().map(|matrix| self.weights(matrix)).collect())
+        let factors = self.factors(name, shape[0])?;
+        let experts = self.checkpoint.experts(name)?.into_iter().zip(factors);
+        experts.map(|(matrix, factor)| self.weights(name, matrix, factor)).collect()
+    }
+
+    /// What the matrices of a tensor are multiplied by: numbers that a file may keep beside it under `.scale`.
+    fn factors(&self, name: &str, count: usize) -> Result<Vec<f32>, ModelError> {
+        let scale = format!("{}.scale", name.strip_suffix(".weight").unwrap_or(name));
+        if self.checkpoint.has(&scale) { self.vector(&scale, count) } else { Ok(vec![1.0; count]) }
     }
 
     /// Ternary where it is or can be.
-    fn weights(&self, matrix: Matrix) -> Weights {
-        match matrix {
-            Matrix::Ternary(ternary) => Weights::Ternary(ternary),
+    fn weights(&self, name: &str, matrix: Matrix, factor: f32) -> Result<Weights, ModelError> {
+        let ternary = match matrix {
+            Matrix::Ternary(ternary) => ternary,
             Matrix::Dense(dense) => match self.row.ternary.then(|| written_out(&dense)).flatten() {
-                Some(ternary) => Weights::Ternary(ternary),
-                None => Weights::Dense(PackedDense::new(&dense)),
+                Some(ternary) => ternary,
+                None if factor == 1.0 => return Ok(Weights::Dense(PackedDense::new(&dense))),
+                None => {
+                    let products = dense.widened().into_iter().map(|weight| weight * factor).collect();
+                    let scaled = dense_matrix(dense.rows(), dense.cols(), DenseData::F32(products))?;
+                    return Ok(Weights::Dense(PackedDense::new(&scaled)));
+                }
             },
-        }
+        };
+        let scaled = if factor == 1.0 { Ok(ternary) } else { ternary.times(factor) };
+        scaled.map(Weights::Ternary).map_err(|error| self.place(ModelError::shape(error.to_string()), name))
     }
 
     /// A projection; only the kernels of ternary ones have epilogues.
@@ -166,23 +132,6 @@ impl<'a> Loader<'a> {
             Weights::Dense(dense) => Ok(Linear::Dense(Arc::new(dense))),
             Weights::Ternary(ternary) => self.fused(name, &[&ternary], epilogue),
         }
-    }
-
-    /// Gate and up in one kernel, if both are ternary and alike.
-    fn entry(&self, names: [&str; 2], weights: [Weights; 2]) -> Result<Entry, ModelError> {
-        let [gate, up] = weights;
-        if let (Weights::Ternary(gate), Weights::Ternary(up)) = (&gate, &up)
-            && gate.granularity() == up.granularity()
-        {
-            let epilogue = match self.config.activation {
-                Activation::Silu => Epilogue::Silu,
-                Activation::Relu2 => Epilogue::Relu2,
-            };
-            return Ok(Entry::Fused(self.fused(names[0], &[gate, up], epilogue)?));
-        }
-        let [gate, up] = [(names[0], gate), (names[1], up)]
-            .map(|(name, weights)| self.linear(name, weights, Epilogue::None));
-        Ok(Entry::Apart { gate: gate?, up: up? })
     }
 
     fn fused(
@@ -216,12 +165,25 @@ impl<'a> Loader<'a> {
     /// Refuses tensors that nothing has read: a bias or a norm that is left out gives wrong text, not an error.
     pub(crate) fn check_all_read(&self) -> Result<(), ModelError> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(unread) = self.checkpoint.tensors().find(|tensor| !read.contains(&tensor.name)) else {
-            return Ok(());
-        };
+        let unread = self.checkpoint.tensors().filter(|tensor| !read.contains(&tensor.name));
+        let (skipped, mut unread): (Vec<_>, Vec<_>) = unread.partition(|tensor| self.predicts(&tensor.name));
+        if !skipped.is_empty() {
+            tracing::info!(
+                tensors = skipped.len(),
+                "skipped the blocks that predict further tokens (MTP): decoding does not use them yet"
+            );
+        }
+        let Some(unread) = unread.pop() else { return Ok(()) };
         let problem = format!("the graph of `{}` has no place for it", self.config.architecture);
         let remedy = "this variant of the architecture needs a newer version";
         Err(self.place(ModelError::new(ErrorKind::Unsupported, problem, remedy), &unread.name))
+    }
+
+    /// Whether a tensor belongs to a block that predicts further tokens.
+    fn predicts(&self, tensor: &str) -> bool {
+        let block = tensor.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+        let number = block.and_then(|(number, _)| number.parse::<usize>().ok());
+        number.zip(first_predicting(self.checkpoint)).is_some_and(|(number, first)| number >= first)
     }
 
     fn place(&self, error: ModelError, tensor: &str) -> ModelError {
