@@ -4,10 +4,13 @@
 mod plain;
 mod support;
 
-use craftsman_model::container::{Checkpoint, Gguf, Value};
+use std::num::NonZeroUsize;
+
+use craftsman_isa::{HardwareCaps, Tier};
+use craftsman_model::container::{Array, Checkpoint, Gguf, Value};
 use craftsman_model::{LoadOptions, Model};
 use plain::{Plain, Tensors, write};
-use support::argmax;
+use support::{argmax, bits};
 
 const BASE: Plain = Plain {
     hidden: 64,
@@ -63,6 +66,8 @@ fn check(plain: &Plain, tensors: &Tensors, checkpoint: &Checkpoint) {
     println!("{}: max {worst:.2e}", checkpoint.path().display());
     assert!(worst <= 2e-3, "{worst}");
 
+    same_bits(checkpoint, &tokens, &found);
+
     let mut session = model.session();
     let mut next = argmax(session.prefill(&tokens).unwrap());
     for _ in 0..8 {
@@ -71,6 +76,18 @@ fn check(plain: &Plain, tensors: &Tensors, checkpoint: &Checkpoint) {
         assert_eq!(next, argmax(&last), "after {} tokens", tokens.len());
         tokens.push(next);
         next = argmax(session.decode(next).unwrap());
+    }
+}
+
+/// One token at a time, three threads and portable kernels answer the same bits.
+fn same_bits(checkpoint: &Checkpoint, tokens: &[u32], expected: &[f32]) {
+    let caps = HardwareCaps::detect().with_max_tier(Tier::Portable);
+    let options = LoadOptions { threads: NonZeroUsize::new(3), caps: Some(caps), ..LoadOptions::default() };
+    let model = Model::load(checkpoint, &options).unwrap();
+    assert!(bits(&model.session().logits_all(tokens).unwrap()) == bits(expected), "all at once");
+    let mut session = model.session();
+    for (&token, expected) in tokens.iter().zip(expected.chunks(model.config().vocab)) {
+        assert!(bits(session.decode(token).unwrap()) == bits(expected), "at {}", session.position());
     }
 }
 
@@ -96,4 +113,98 @@ fn qwen3_has_norms_on_heads_wider_than_the_residual_stream() {
         "max_position_embeddings": 64, "rms_norm_eps": 1e-06, "hidden_act": "silu", "tie_word_embeddings": false,
         "sliding_window": null, "use_sliding_window": false}"#;
     check_folder(&plain, config, &tensors, NAMES);
+}
+
+/// What 1bitLLM's converters make of its masters: trits times their mean, or bare trits and the mean beside them.
+fn quantised(masters: &Tensors, bare: bool) -> Tensors {
+    let mut out = masters.clone();
+    for (name, (_, values)) in masters {
+        let Some(stem) = name.strip_suffix(".weight").filter(|_| name.starts_with("blk.")) else { continue };
+        if stem.ends_with("norm") {
+            continue;
+        }
+        let sum: f64 = values.iter().map(|&w| f64::from(w.abs())).sum();
+        let mean = (sum / values.len() as f64) as f32;
+        let unit = if bare { 1.0 } else { mean };
+        let trits = values.iter().map(|w| (w / mean).round_ties_even().clamp(-1.0, 1.0) * unit);
+        out.get_mut(name).unwrap().1 = trits.collect();
+        if bare {
+            out.insert(format!("{stem}.scale"), (vec![1], vec![mean]));
+        }
+    }
+    out
+}
+
+#[test]
+fn bitnet_of_1bit_llm_from_masters_and_from_trits() {
+    // Widths that no block length of a format divides, as 3200 and 8640 of the 3B model.
+    let plain = Plain {
+        hidden: 200,
+        ffn: 344,
+        heads: 2,
+        kv_heads: 2,
+        head_dim: 100,
+        rope_dims: 100,
+        theta: 1e4,
+        epsilon: 1e-5,
+        sub_norms: true,
+        bit_linear: true,
+        ..BASE
+    };
+    let masters = plain.random(11);
+    let config = r#"{"model_type": "llama", "architectures": ["BitnetForCausalLM"], "hidden_size": 200,
+        "intermediate_size": 344, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+        "vocab_size": 120, "rope_theta": 10000.0, "rope_scaling": null, "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-05, "hidden_act": "silu", "input_bits": 8, "weight_bits": 1, "tie_word_embeddings": false}"#;
+    check_folder(&plain, config, &masters, NAMES);
+    for bare in [false, true] {
+        let file = write::gguf(&plain, "bitnet", &quantised(&masters, bare), &[]);
+        let gguf = Gguf::from_bytes("bitnet.gguf", file).unwrap();
+        check(&plain, &masters, &Checkpoint::from_gguf(gguf).unwrap());
+    }
+}
+
+#[test]
+fn maple_slides_without_positions_between_and_clamps() {
+    let plain = Plain {
+        layers: 5,
+        rope_dims: 16,
+        theta: 1e4,
+        head_norms: true,
+        window: Some(4),
+        experts: Some((6, 2)),
+        limit: 7.0,
+        ..BASE
+    };
+    let mut tensors = plain.random(5);
+    for (name, (_, values)) in &mut tensors {
+        // Large enough for the limit to matter.
+        if name.ends_with("ffn_gate_exps.weight") || name.ends_with("ffn_up_exps.weight") {
+            for value in values {
+                *value *= 6.0;
+            }
+        }
+    }
+    let config = r#"{"model_type": "maple", "architectures": ["MapleForCausalLM"], "hidden_size": 64,
+        "intermediate_size": 4096, "moe_intermediate_size": 96, "num_hidden_layers": 5, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 32, "partial_rotary_factor": 0.5, "vocab_size": 120, "rope_theta": 10000,
+        "max_position_embeddings": 64, "rms_norm_eps": 1e-06, "hidden_act": "silu", "num_experts": 6,
+        "num_experts_per_tok": 2, "norm_topk_prob": true, "sliding_window": 4, "nope_on_global_attention": true,
+        "layer_types": ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention",
+            "sliding_attention"], "tie_word_embeddings": false}"#;
+    let names: Vec<_> = NAMES
+        .iter()
+        .map(|&(gguf, name)| (gguf, if gguf == "token_embd" { "model.word_embeddings" } else { name }))
+        .collect();
+    check_folder(&plain, config, &tensors, &names);
+    let slides: Vec<_> = (0..5).map(|layer| Value::from(layer % 4 != 3)).collect();
+    let keys = [
+        ("attention.sliding_window", Value::from(4_u32)),
+        ("attention.sliding_window_pattern", Value::Array(Array::of_scalars(&slides).unwrap())),
+        ("swiglu_clamp_exp", Value::Array(Array::of_scalars(&vec![Value::from(7.0_f32); 5]).unwrap())),
+    ];
+    check_gguf(&plain, "maple", &tensors, &keys);
+    let other = Plain { limit: 3.0, ..plain };
+    let keys = [keys[0].clone(), keys[1].clone(), ("swiglu_clamp_exp", Value::from(3.0_f32))];
+    check_gguf(&other, "maple", &tensors, &keys);
 }

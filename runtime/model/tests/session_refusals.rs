@@ -3,9 +3,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use craftsman_model::container::{Array, Checkpoint, Gguf, GgufWriter, TensorData, Value};
 use craftsman_model::{ErrorKind, LoadOptions, Model, ModelError};
-use support::fixture;
+use support::{bits, fixture};
 
 /// What to change in a file.
 enum Change {
@@ -13,9 +15,10 @@ enum Change {
     Remove(&'static str),
     RemoveTensor(&'static str),
     RenameTensor(&'static str, &'static str),
+    CopyTensor(&'static str, &'static str),
 }
 
-fn load_changed(model: &str, changes: &[Change]) -> Result<(), ModelError> {
+fn load_changed(model: &str, changes: &[Change]) -> Result<Arc<Model>, ModelError> {
     let gguf = Gguf::open(&fixture(model)).unwrap();
     let data: Vec<_> = gguf.tensors().iter().map(|tensor| gguf.data(tensor)).collect();
     let mut writer = GgufWriter::new();
@@ -41,9 +44,16 @@ fn load_changed(model: &str, changes: &[Change]) -> Result<(), ModelError> {
         });
         let name = renamed.unwrap_or(tensor.name());
         writer = writer.tensor(name, tensor.shape(), tensor.kind(), TensorData::Bytes(data));
+        for change in changes {
+            if let Change::CopyTensor(from, to) = change
+                && *from == tensor.name()
+            {
+                writer = writer.tensor(to, tensor.shape(), tensor.kind(), TensorData::Bytes(data));
+            }
+        }
     }
     let gguf = Gguf::from_bytes("changed.gguf", writer.into_bytes()?)?;
-    Model::load(&Checkpoint::from_gguf(gguf)?, &LoadOptions::default()).map(drop)
+    Model::load(&Checkpoint::from_gguf(gguf)?, &LoadOptions::default())
 }
 
 fn refused(model: &str, changes: &[Change], kind: ErrorKind, subject: &str) {
@@ -60,6 +70,31 @@ fn an_unchanged_copy_loads() {
     {
         load_changed(model, &[]).unwrap();
     }
+}
+
+/// Multi-token prediction: its block stands behind the others, and the count of blocks may include it or not.
+#[test]
+fn blocks_that_predict_further_tokens_are_skipped() {
+    use Change::{CopyTensor, Set};
+    let glm = "arch/glm4_moe_lite/model-f16.gguf";
+    let logits = |changes: &[Change]| {
+        bits(&load_changed(glm, changes).unwrap().session().logits_all(&[1, 2, 3]).unwrap())
+    };
+    let added = || {
+        vec![
+            CopyTensor("blk.2.attn_norm.weight", "blk.3.attn_norm.weight"),
+            CopyTensor("blk.2.attn_output.weight", "blk.3.nextn.eh_proj.weight"),
+            CopyTensor("blk.2.attn_norm.weight", "blk.3.nextn.enorm.weight"),
+            Set("deepseek2.nextn_predict_layers", Value::from(1_u32)),
+        ]
+    };
+    let expected = logits(&[]);
+    assert!(logits(&added()) == expected);
+    let mut counted = added();
+    counted.push(Set("deepseek2.block_count", Value::from(4_u32)));
+    assert!(logits(&counted) == expected);
+    let stray = "blk.3.attn_norm.weight";
+    refused(glm, &[CopyTensor("blk.2.attn_norm.weight", stray)], ErrorKind::Unsupported, stray);
 }
 
 #[test]

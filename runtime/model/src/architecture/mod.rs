@@ -3,10 +3,12 @@
 //! The layer code walks these rows and knows no single architecture. A new architecture of known kinds of layers is one
 //! new file with one row, which says how it differs from [`PLAIN`], and one line in [`ALL`].
 
+mod bitnet;
 mod bitnet_b158;
 mod deepseek2;
 mod lfm2;
 mod llama;
+mod maple;
 mod olmoe;
 mod qwen3;
 mod qwen3moe;
@@ -17,8 +19,17 @@ use crate::container::ContainerKind;
 use crate::{ErrorKind, ModelError};
 
 /// Every architecture that can run.
-pub static ALL: &[&Architecture] =
-    &[&bitnet_b158::ROW, &deepseek2::ROW, &lfm2::ROW, &llama::ROW, &olmoe::ROW, &qwen3::ROW, &qwen3moe::ROW];
+pub static ALL: &[&Architecture] = &[
+    &bitnet::ROW,
+    &bitnet_b158::ROW,
+    &deepseek2::ROW,
+    &lfm2::ROW,
+    &llama::ROW,
+    &maple::ROW,
+    &olmoe::ROW,
+    &qwen3::ROW,
+    &qwen3moe::ROW,
+];
 
 /// Llama's block as Hugging Face names and orders it, which most architectures vary: pre-norms, rotary positions over
 /// halves of a head, a gate of `SiLU`, experts renormalised.

@@ -10,6 +10,12 @@ use crate::container::metadata::{ARCHITECTURE, Metadata};
 use crate::container::value::Value;
 use crate::{ErrorKind, ModelError};
 
+/// Classes of their own whose `model_type` is another's, and GGUF's architecture.
+const CLASSES: &[(&str, &str)] = &[(BIT_LLM, "bitnet")];
+
+/// 1bitLLM's class.
+const BIT_LLM: &str = "BitnetForCausalLM";
+
 /// Hugging Face's `model_type` and GGUF's architecture.
 const ARCHITECTURES: &[(&str, &str)] = &[
     ("bitnet", "bitnet-b1.58"),
@@ -17,6 +23,7 @@ const ARCHITECTURES: &[(&str, &str)] = &[
     ("glm4_moe_lite", "deepseek2"),
     ("lfm2", "lfm2"),
     ("llama", "llama"),
+    ("maple", "maple"),
     ("mixtral", "llama"),
     ("qwen3", "qwen3"),
     ("qwen3_moe", "qwen3moe"),
@@ -149,16 +156,19 @@ pub(super) fn at<'a>(json: &'a Json, path: &str) -> Option<&'a Json> {
     path.split('.').try_fold(json, |json, key| json.get(key)).filter(|json| !json.is_null())
 }
 
+/// The model's class in transformers or beside the weights.
+fn class(json: &Json) -> Option<&str> {
+    at(json, "architectures")?.get(0)?.as_str()
+}
+
 fn translate(json: &Json) -> Result<BTreeMap<String, Value>, ModelError> {
     let model_type = at(json, "model_type").and_then(Json::as_str).ok_or_else(|| {
         ModelError::new(ErrorKind::Missing, "is missing", "use the folder of a causal language model")
             .key("model_type")
     })?;
-    let architecture = ARCHITECTURES
-        .iter()
-        .find(|row| row.0 == model_type)
-        .map(|row| row.1)
-        .ok_or_else(|| unknown(model_type))?;
+    let class = CLASSES.iter().find(|row| Some(row.0) == class(json));
+    let row = class.or_else(|| ARCHITECTURES.iter().find(|row| row.0 == model_type));
+    let architecture = row.map(|row| row.1).ok_or_else(|| unknown(model_type))?;
     let mut entries = BTreeMap::from([(ARCHITECTURE.to_owned(), Value::from(architecture))]);
     let mut put = |key: &str, value: Value| {
         entries.entry(format!("{architecture}.{key}")).or_insert(value);
@@ -229,7 +239,10 @@ fn kept(json: &Json) -> Vec<String> {
 }
 
 fn packing(json: &Json) -> Result<Packing, ModelError> {
-    let Some(quantization) = at(json, "quantization_config") else { return Ok(Packing::None) };
+    let Some(quantization) = at(json, "quantization_config") else {
+        let online = class(json) == Some(BIT_LLM);
+        return Ok(if online { Packing::Online } else { Packing::None });
+    };
     let text = |key, default| at(quantization, key).and_then(Json::as_str).unwrap_or(default);
     match (text("quant_method", ""), text("linear_class", "bitlinear"), text("quantization_mode", "offline"))
     {

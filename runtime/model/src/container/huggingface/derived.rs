@@ -17,8 +17,15 @@ pub fn said_otherwise(json: &Json, model_type: &str) -> Result<Entries, ModelErr
     if at(json, "kv_lora_rank").is_some() {
         latent(json, &mut out)?;
     }
-    if model_type == "lfm2" {
-        convolutions(json, &mut out)?;
+    match model_type {
+        "lfm2" => convolutions(json, &mut out)?,
+        "maple" => sliding(json, &mut out)?,
+        _ => {}
+    }
+    let factor = ["rope_parameters.partial_rotary_factor", "partial_rotary_factor"];
+    let factor = factor.iter().find_map(|path| at(json, path)).and_then(Json::as_f64);
+    if let (Some(factor), Some(head)) = (factor, number(json, "head_dim")?) {
+        out.push(("rope.dimension_count", Value::U32((f64::from(head) * factor) as u32)));
     }
     if let Some(function) = at(json, "scoring_func") {
         let number = match function.as_str() {
@@ -96,6 +103,20 @@ fn yarn(json: &Json, out: &mut Entries) {
     out.push(("rope.scaling.yarn_log_multiplier", Value::F32(multiplier as f32)));
 }
 
+/// Maple: which layers slide, and how far they see.
+fn sliding(json: &Json, out: &mut Entries) -> Result<(), ModelError> {
+    if let Some(window) = number(json, "sliding_window")? {
+        out.push(("attention.sliding_window", Value::U32(window)));
+    }
+    let types = at(json, "layer_types").and_then(Json::as_array).into_iter().flatten();
+    let slides: Vec<Value> =
+        types.map(|kind| Value::Bool(kind.as_str() == Some("sliding_attention"))).collect();
+    if let Some(array) = Array::of_scalars(&slides).filter(|array| !array.is_empty()) {
+        out.push(("attention.sliding_window_pattern", Value::Array(array)));
+    }
+    Ok(())
+}
+
 /// LFM2: which layers have key heads, and the adjusted width of the feed-forward part.
 fn convolutions(json: &Json, out: &mut Entries) -> Result<(), ModelError> {
     let heads = number(json, "num_key_value_heads")?.or(number(json, "num_attention_heads")?).unwrap_or(0);
@@ -124,4 +145,76 @@ fn convolutions(json: &Json, out: &mut Entries) -> Result<(), ModelError> {
         out.push(("feed_forward_length", Value::U32(scaled.div_ceil(step).saturating_mul(step))));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::config::Config;
+    use crate::container::metadata::Metadata;
+    use crate::container::value::Value;
+
+    fn parse(text: &str) -> Metadata {
+        Config::parse(Path::new("config.json"), text.as_bytes()).expect("a good configuration").metadata
+    }
+
+    fn list(metadata: &Metadata, key: &str) -> Vec<Value> {
+        metadata.arch_array(key).unwrap().scalars().collect()
+    }
+
+    /// The sizes and settings of DeepSeek-V2-Lite.
+    #[test]
+    fn latent_attention_has_the_sizes_of_gguf() {
+        let metadata = parse(
+            r#"{"model_type": "deepseek_v2", "num_attention_heads": 16, "num_key_value_heads": 16,
+                "q_lora_rank": null, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+                "v_head_dim": 128, "hidden_size": 2048, "scoring_func": "softmax",
+                "mlp_layer_types": ["dense", "sparse", "sparse"],
+                "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 0.707,
+                    "mscale_all_dim": 0.707, "original_max_position_embeddings": 4096, "type": "yarn"}}"#,
+        );
+        for (key, expected) in [
+            ("attention.head_count_kv", 1),
+            ("attention.key_length", 576),
+            ("attention.value_length", 512),
+            ("attention.key_length_mla", 192),
+            ("attention.value_length_mla", 128),
+            ("rope.dimension_count", 64),
+            ("leading_dense_block_count", 1),
+            ("expert_gating_func", 1),
+        ] {
+            assert_eq!(metadata.arch_u32(key).unwrap(), expected, "{key}");
+        }
+        assert_eq!(metadata.arch_get_u32("attention.q_lora_rank").unwrap(), None);
+        assert_eq!(metadata.arch_f32("rope.scaling.attention_factor").unwrap(), 1.0);
+        assert_eq!(metadata.arch_f32("rope.scaling.yarn_log_multiplier").unwrap(), 0.0707);
+        assert_eq!(metadata.arch_str("rope.scaling.type").unwrap(), "yarn");
+    }
+
+    /// LFM2-1.2B says its layers by numbers and its width before adjustment.
+    #[test]
+    fn convolutions_are_layers_without_key_heads() {
+        let metadata = parse(
+            r#"{"model_type": "lfm2", "num_hidden_layers": 5, "num_attention_heads": 32, "num_key_value_heads": 8,
+                "full_attn_idxs": [2, 4], "block_ff_dim": 12288, "block_auto_adjust_ff_dim": true,
+                "block_ffn_dim_multiplier": 1.0, "block_multiple_of": 256, "conv_L_cache": 3, "norm_eps": 1e-05}"#,
+        );
+        assert_eq!(list(&metadata, "attention.head_count_kv"), [0, 0, 8, 0, 8].map(Value::U32));
+        assert_eq!(metadata.arch_u32("feed_forward_length").unwrap(), 8192);
+        let hostile =
+            parse(r#"{"model_type": "lfm2", "num_hidden_layers": 4294967295, "full_attn_idxs": [1]}"#);
+        assert_eq!(list(&hostile, "attention.head_count_kv").len(), super::MOST_LAYERS as usize);
+    }
+
+    #[test]
+    fn sliding_layers_are_listed() {
+        let metadata = parse(
+            r#"{"model_type": "maple", "head_dim": 128, "partial_rotary_factor": 0.5, "sliding_window": 512,
+                "layer_types": ["sliding_attention", "full_attention"]}"#,
+        );
+        assert_eq!(metadata.arch_u32("rope.dimension_count").unwrap(), 64);
+        assert_eq!(metadata.arch_u32("attention.sliding_window").unwrap(), 512);
+        assert_eq!(list(&metadata, "attention.sliding_window_pattern"), [true, false].map(Value::Bool));
+    }
 }

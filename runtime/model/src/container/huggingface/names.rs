@@ -3,6 +3,8 @@
 /// What is outside the layers.
 const OUTSIDE: &[(&str, &str)] = &[
     ("model.embed_tokens", "token_embd"),
+    // maple.
+    ("model.word_embeddings", "token_embd"),
     ("model.norm", "output_norm"),
     ("lm_head", "output"),
     // lfm2: the norm before the head.
