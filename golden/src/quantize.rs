@@ -79,7 +79,7 @@ pub enum ScaleStorage {
 
 impl ScaleStorage {
     /// The nearest stored value; infinite when it is beyond the range.
-    fn round(self, scale: f64) -> f32 {
+    pub fn round(self, scale: f64) -> f32 {
         match self {
             Self::F32 => scale as f32,
             Self::F16 => f16::from_f64(scale).to_f32(),

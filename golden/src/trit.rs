@@ -268,9 +268,25 @@ impl TernaryMatrix {
 
     /// The same trits with all scales multiplied by `factor`, each rounded once; an error when one is finite no more.
     pub fn times(self, factor: f32) -> Result<Self, ShapeError> {
-        let values = self.scales.values().iter().map(|scale| scale * factor).collect();
-        let scales = Scales::from_values(self.granularity(), values);
-        Self::new(self.m, self.k, self.trits, scales)
+        self.with_scales(|scale| scale * factor)
+    }
+
+    /// The same rows in another order: row `i` of the result is row `order[i]`, which must be below `m`.
+    pub fn reordered(&self, order: &[usize]) -> Result<Self, ShapeError> {
+        let trits = order.iter().flat_map(|&row| self.row(row)).copied().collect();
+        let values = || order.iter().flat_map(|&row| self.row_scales(row)).copied().collect();
+        let scales = match self.scales {
+            Scales::Tensor(scale) => Scales::Tensor(scale),
+            Scales::Row(_) => Scales::Row(values()),
+            Scales::Block { size, .. } => Scales::Block { size, values: values() },
+        };
+        Self::new(order.len(), self.k, trits, scales)
+    }
+
+    /// The same trits under scales that `change` makes of each.
+    pub fn with_scales(self, change: impl Fn(f32) -> f32) -> Result<Self, ShapeError> {
+        let values = self.scales.values().iter().map(|&scale| change(scale)).collect();
+        Self::new(self.m, self.k, self.trits, Scales::from_values(self.scales.granularity(), values))
     }
 
     /// The weights as numbers, `t * s`, `[m, k]` row major.
@@ -286,8 +302,8 @@ impl TernaryMatrix {
     }
 
     /// The same weights with the coarsest scales that say them: blocks of one row that all have the same
-    /// scale become one row scale, rows that all have the same scale become one tensor scale ("same" means
-    /// the same bits).
+    /// scale become one row scale, rows that all have the same scale become one tensor scale, and blocks that
+    /// agree with their neighbours only become blocks of 256 or 128 ("same" means the same bits).
     ///
     /// The scale rule differs between granularities in its rounding, so this is what makes the logits of a
     /// model the same bits whichever container its weights came in.
@@ -312,11 +328,12 @@ impl TernaryMatrix {
             }
             Scales::Block { size, mut values } => {
                 let granules = trits.chunks(k).flat_map(|row| row.chunks(size)).map(silent);
-                match merged(&mut values, k.div_ceil(size), granules) {
+                let silent: Vec<bool> = granules.collect();
+                match merged(&mut values, k.div_ceil(size), silent.iter().copied()) {
                     Ok(rows) => tensor_scale(&rows).unwrap_or_else(|Differ| {
                         Scales::Row(rows.iter().map(|row| row.unwrap_or(0.0)).collect())
                     }),
-                    Err(Differ) => Scales::Block { size, values },
+                    Err(Differ) => larger_blocks(size, values, k.div_ceil(size), &silent),
                 }
             }
         };
@@ -340,6 +357,19 @@ fn merged(
         loud.push((!silent).then_some(*value));
     }
     loud.chunks(group).map(common).collect()
+}
+
+/// Scales of blocks of `size` weights, `row` of them a row, as those of the largest blocks that say the same. Silent
+/// blocks have the scale 0 already.
+fn larger_blocks(size: usize, values: Vec<f32>, row: usize, silent: &[bool]) -> Scales {
+    let loud: Vec<_> = values.iter().zip(silent).map(|(value, silent)| (!silent).then_some(*value)).collect();
+    for larger in [256, 128].into_iter().filter(|larger| *larger > size) {
+        let groups = loud.chunks(row).flat_map(|row| row.chunks(larger / size));
+        if let Ok(values) = groups.map(|group| common(group).map(Option::unwrap_or_default)).collect() {
+            return Scales::Block { size: larger, values };
+        }
+    }
+    Scales::Block { size, values }
 }
 
 /// What all present scales agree on; `None` when none is present.

@@ -260,3 +260,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn blocks_that_agree_become_larger_ones() {
+    // 320 weights a row: the last larger block is a short one.
+    let coarsened = |values: [f32; 10]| {
+        let scales = Scales::Block { size: 64, values: values.to_vec() };
+        TernaryMatrix::new(2, 320, vec![1; 640], scales).expect("fits").coarsened().scales().clone()
+    };
+    let of_256 = coarsened([1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0]);
+    assert_eq!(of_256, Scales::Block { size: 256, values: vec![1.0, 2.0, 3.0, 4.0] });
+    let of_128 = coarsened([1.0, 1.0, 5.0, 5.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0]);
+    assert_eq!(of_128, Scales::Block { size: 128, values: vec![1.0, 5.0, 2.0, 3.0, 3.0, 4.0] });
+    let of_64 = [1.0, 2.0, 1.0, 1.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0];
+    assert_eq!(coarsened(of_64), Scales::Block { size: 64, values: of_64.to_vec() });
+}

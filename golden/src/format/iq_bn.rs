@@ -1,7 +1,8 @@
 //! `IQ1_BN` and `IQ2_BN` (`ik_llama.cpp`): one scale a row, so they fit stacks of experts and any row of 64 weights.
 
 use super::walk::{fraction_digit, read_planes};
-use super::{Coding, Format, ScaleNumber, ScalePlace};
+use super::{Coding, Format, ScalePlace};
+use crate::quantize::ScaleStorage;
 
 /// A row is an f16 scale, then `{ u8 ql[12]; u8 extra }` for every 64 weights: four groups of 16, each of three
 /// bytes of five trits and a last trit in `extra`. A byte is `ceil(256 q / 243)`, in `q` the first weight's
@@ -13,7 +14,7 @@ pub static IQ1_BN: Format = Format {
     weights: 64,
     bytes: 13,
     coding: Coding::Trits {
-        scale: ScalePlace::BeforeRow(ScaleNumber::F16),
+        scale: ScalePlace::BeforeRow(ScaleStorage::F16),
         read: |codes, trits| {
             read_fractions(codes, trits);
             Ok(())
@@ -30,7 +31,7 @@ pub static IQ2_BN: Format = Format {
     weights: 64,
     bytes: 16,
     coding: Coding::Trits {
-        scale: ScalePlace::BeforeRow(ScaleNumber::F32),
+        scale: ScalePlace::BeforeRow(ScaleStorage::F32),
         read: |codes, trits| read_planes(codes, [0, 2, 4, 6], trits),
         write: None,
     },

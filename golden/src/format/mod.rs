@@ -21,6 +21,7 @@ mod walk;
 
 pub use error::FormatError;
 
+use crate::quantize::ScaleStorage;
 use crate::{ShapeError, TernaryMatrix};
 use walk::{NumberCode, ReadCodes, WriteCodes};
 
@@ -86,25 +87,9 @@ enum ScalePlace {
     /// f16 behind the codes of each block.
     AfterBlock,
     /// One a row, before its first block.
-    BeforeRow(ScaleNumber),
+    BeforeRow(ScaleStorage),
     /// One f32 behind the codes of the whole tensor, whose blocks do not end with rows, in so many bytes.
     AfterTensor(usize),
-}
-
-/// As what a scale is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ScaleNumber {
-    F16,
-    F32,
-}
-
-impl ScaleNumber {
-    const fn bytes(self) -> usize {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
 }
 
 impl Format {
@@ -133,6 +118,14 @@ impl Format {
         match &self.coding {
             Coding::Numbers(code) => code.write.is_some(),
             Coding::Trits { write, .. } => write.is_some(),
+        }
+    }
+
+    /// As what its scales are stored; nothing for a format of numbers.
+    pub fn scale_storage(&self) -> Option<ScaleStorage> {
+        match self.coding {
+            Coding::Trits { scale, .. } => Some(scale.storage()),
+            Coding::Numbers(_) => None,
         }
     }
 

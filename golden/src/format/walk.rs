@@ -2,7 +2,8 @@
 
 use half::f16;
 
-use super::{Format, FormatError, ScaleNumber, ScalePlace};
+use super::{Format, FormatError, ScalePlace};
+use crate::quantize::ScaleStorage;
 use crate::trit::weight_count;
 use crate::{Scales, TernaryMatrix};
 
@@ -38,17 +39,24 @@ struct Parts {
     run: usize,
     before: usize,
     after: usize,
-    number: ScaleNumber,
 }
 
 impl ScalePlace {
     /// The parts of a tensor of `n` weights in rows of `k`, stored in blocks of `weights`.
     fn parts(self, n: usize, k: usize, weights: usize) -> Parts {
         match self {
-            Self::BeforeBlock => Parts { run: weights, before: 2, after: 0, number: ScaleNumber::F16 },
-            Self::AfterBlock => Parts { run: weights, before: 0, after: 2, number: ScaleNumber::F16 },
-            Self::BeforeRow(number) => Parts { run: k, before: number.bytes(), after: 0, number },
-            Self::AfterTensor(after) => Parts { run: n, before: 0, after, number: ScaleNumber::F32 },
+            Self::BeforeBlock => Parts { run: weights, before: 2, after: 0 },
+            Self::AfterBlock => Parts { run: weights, before: 0, after: 2 },
+            Self::BeforeRow(storage) => Parts { run: k, before: storage.bytes(), after: 0 },
+            Self::AfterTensor(after) => Parts { run: n, before: 0, after },
+        }
+    }
+
+    pub(super) fn storage(self) -> ScaleStorage {
+        match self {
+            Self::BeforeBlock | Self::AfterBlock => ScaleStorage::F16,
+            Self::BeforeRow(storage) => storage,
+            Self::AfterTensor(_) => ScaleStorage::F32,
         }
     }
 
@@ -72,7 +80,7 @@ impl Format {
         read: ReadCodes,
     ) -> Result<TernaryMatrix, FormatError> {
         let n = weight_count(m, k).map_err(|source| self.misshapen(source))?;
-        let Parts { run, before, after, number } = place.parts(n, k, self.weights);
+        let Parts { run, before, after } = place.parts(n, k, self.weights);
         let mut trits = vec![0; n];
         let mut values = Vec::with_capacity(n / run);
         let parts = bytes.chunks_exact(bytes.len() / (n / run));
@@ -83,7 +91,7 @@ impl Format {
                 index: values.len() * run + within,
                 code,
             })?;
-            values.push(number.read(if before > 0 { part } else { behind }));
+            values.push(place.storage().read(if before > 0 { part } else { behind }));
         }
         TernaryMatrix::new(m, k, trits, place.scales(values, self.weights))
             .map_err(|source| self.misshapen(source))
@@ -107,7 +115,7 @@ impl Format {
     ) -> Result<Vec<u8>, FormatError> {
         let (format, n) = (self.name, weights.trits().len());
         let mut bytes = vec![0; self.bytes(weights.m(), weights.k())?];
-        let Parts { run, before, after, number } = place.parts(n, weights.k(), self.weights);
+        let Parts { run, before, after } = place.parts(n, weights.k(), self.weights);
         let size = bytes.len() / (n / run);
         let parts = bytes.chunks_exact_mut(size);
         for (index, (part, trits)) in parts.zip(weights.trits().chunks_exact(run)).enumerate() {
@@ -116,7 +124,11 @@ impl Format {
             let value = value.ok_or(FormatError::Granularity { format, granularity })?;
             let codes = part.len() - before - after;
             let at = if before > 0 { 0 } else { codes };
-            number.write(value, &mut part[at..]).ok_or(FormatError::Value { format, index, value })?;
+            place.storage().write(value, &mut part[at..]).ok_or(FormatError::Value {
+                format,
+                index,
+                value,
+            })?;
             let codes = &mut part[before..before + codes];
             let each = codes.len() / (run / self.weights);
             for (codes, trits) in codes.chunks_exact_mut(each).zip(trits.chunks_exact(self.weights)) {
@@ -127,7 +139,15 @@ impl Format {
     }
 }
 
-impl ScaleNumber {
+impl ScaleStorage {
+    /// Bytes of a scale.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
     /// The scale at the beginning of `bytes`.
     fn read(self, bytes: &[u8]) -> f32 {
         match self {
