@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use craftsman::SamplingOptions;
+use craftsman::container::I2sRule;
 use tracing_subscriber::EnvFilter;
 
 /// Run ternary language models on kernels emitted for this processor.
@@ -27,8 +28,9 @@ Examples:
   craftsman inspect model.gguf                         what is in the file, and which kernels would run it
   craftsman logits model.gguf --tokens 1,2,3 --out logits.safetensors
   craftsman bench model.gguf --threads 2 --json
+  craftsman convert model-i2_s.gguf model-tq2_0.gguf --type tq2_0
 
-MODEL is a GGUF file, or a Hugging Face folder with config.json and *.safetensors.
+MODEL is a GGUF file (of a model in shards any of them), or a Hugging Face folder with config.json and *.safetensors.
 
 Environment:
   CRAFTSMAN_MAX_ISA   highest instruction set to use: portable, avx2, avxvnni, avx512, avx512vnni, amx
@@ -50,6 +52,8 @@ pub enum Command {
     Logits(Logits),
     /// Measure prefill and decode speed beside what the machine can do
     Bench(Bench),
+    /// Write a model again with weights of another type
+    Convert(Convert),
     /// Write a model of random weights, for measuring speed only
     #[command(hide = true)]
     GenerateModel(GenerateModel),
@@ -132,6 +136,33 @@ pub struct Bench {
     pub repetitions: NonZeroUsize,
 }
 
+/// The arguments of `convert`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  craftsman convert model-i2_s.gguf model-tq2_0.gguf --type tq2_0
+  craftsman convert ./model-folder model.gguf --type i2_s
+  craftsman convert model-tq1_0.gguf model-f16.gguf --type f16
+
+Types: f32, f16, bf16, q8_0, tq1_0, tq2_0, i2_s, q2_0, bitnet_t158.
+
+Between ternary types nothing is lost: trits and scales come out as they were, and what a type cannot hold is refused.
+To a ternary type go only tensors that are ternary, or ternary ones written out as numbers; to a type of numbers go all
+but norms and routers, which keep their precision. The file appears complete or not at all.")]
+pub struct Convert {
+    /// GGUF file or Hugging Face folder to read
+    #[arg(value_name = "IN")]
+    pub model: PathBuf,
+    /// GGUF file to write
+    pub out: PathBuf,
+    /// Type of the weights in the new file
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: String,
+    /// Round scales to what the type stores (f16; f32 in I2_S) instead of refusing those that would change
+    #[arg(long)]
+    pub round_scales: bool,
+}
+
 /// The arguments of `generate-model`.
 #[derive(Debug, Args)]
 pub struct GenerateModel {
@@ -177,6 +208,9 @@ pub struct Shared {
     /// Stop before this text; may be given several times; \n and \t are understood
     #[arg(long, global = true, value_name = "TEXT")]
     pub stop: Vec<String>,
+    /// Read I2_S weights by the rule of files made on Arm since November 2025
+    #[arg(long, global = true)]
+    pub i2s_arm: bool,
     /// Write JSON for a program to read
     #[arg(long, global = true)]
     pub json: bool,
@@ -197,6 +231,11 @@ impl Shared {
             seed: self.seed,
             ..SamplingOptions::default()
         }
+    }
+
+    /// How the I2_S weights of the model are read.
+    pub fn i2s_rule(&self) -> I2sRule {
+        if self.i2s_arm { I2sRule::Arm } else { I2sRule::Official }
     }
 
     /// The stop strings, with `\n` and `\t` read as a shell user means them.

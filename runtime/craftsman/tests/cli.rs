@@ -228,6 +228,28 @@ fn a_generated_model_runs_and_depends_on_its_seed_only() {
 }
 
 #[test]
+fn a_converted_model_gives_the_same_text() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a UTF-8 path").to_string();
+    let (tq2, back) = (path("tq2_0.gguf"), path("i2_s.gguf"));
+    let report = json(&["convert", &carried_file(), &tq2, "--type", "TQ2_0", "--json"]);
+    assert_eq!([&report["converted"], &report["kept"]], [42, 26]);
+    let output = craftsman(&["convert", &tq2, &back, "--type", "i2_s"]);
+    assert!(
+        output.status.success() && stderr(&output).contains("42 tensors converted"),
+        "{}",
+        stderr(&output)
+    );
+    let carried = craftsman(&["run", "-n", "24"]);
+    for model in [&tq2, &back] {
+        assert_eq!(stdout(&craftsman(&["run", model, "-n", "24"])), stdout(&carried));
+    }
+    fails(&["convert", &carried_file(), &path("x.gguf"), "--type", "q4_k"], 2, &["q4_k", "TQ2_0"]);
+    fails(&["convert", &tq2, &tq2, "--type", "i2_s"], 2, &["is the model that is converted"]);
+    assert!(!Path::new(&path("x.gguf")).exists());
+}
+
+#[test]
 fn a_reader_that_stops_reading_is_no_error() {
     for arguments in [&["run", "-n", "500"][..], &["inspect", "--json"], &["inspect"]] {
         let mut child = command(arguments)
@@ -245,11 +267,13 @@ fn a_reader_that_stops_reading_is_no_error() {
 #[test]
 fn help_names_every_command_and_teaches_by_example() {
     let output = craftsman(&["--help"]);
-    for word in ["run", "inspect", "logits", "bench", "Examples:", "Exit codes:", "CRAFTSMAN_MAX_ISA"] {
+    for word in
+        ["run", "inspect", "logits", "bench", "convert", "Examples:", "Exit codes:", "CRAFTSMAN_MAX_ISA"]
+    {
         assert!(stdout(&output).contains(word), "no {word} in {}", stdout(&output));
     }
     assert!(!stdout(&output).contains("generate-model"));
-    for command in ["run", "inspect", "logits", "bench"] {
+    for command in ["run", "inspect", "logits", "bench", "convert"] {
         let output = craftsman(&[command, "--help"]);
         for word in ["Examples:", "--threads", "--max-tokens", "--seed", "--temperature", "--json"] {
             assert!(stdout(&output).contains(word), "{command}: no {word}");

@@ -51,7 +51,7 @@ struct Test {
 
 /// Measures and reports.
 pub fn run(arguments: &Bench, shared: &Shared) -> Result<(), Failure> {
-    let checkpoint = open(arguments.model.as_deref())?;
+    let checkpoint = open(arguments.model.as_deref(), shared)?;
     let model = load(&checkpoint, shared)?;
     let bench = Runner { model: &model, repetitions: arguments.repetitions, seed: shared.seed };
     let (prompt, generated) = (arguments.prompt_tokens, shared.max_tokens.unwrap_or(DEFAULT_TOKENS));

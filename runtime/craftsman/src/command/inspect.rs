@@ -62,7 +62,7 @@ struct TensorRow {
 
 /// Prints what the model holds.
 pub fn run(arguments: &Inspect, shared: &Shared) -> Result<(), Failure> {
-    let checkpoint = open(arguments.model.as_deref())?;
+    let checkpoint = open(arguments.model.as_deref(), shared)?;
     if arguments.keys {
         return keys(&checkpoint, shared);
     }

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 
 /// Computes and writes the logits.
 pub fn run(arguments: &Logits, shared: &Shared) -> Result<(), Failure> {
-    let checkpoint = open(Some(&arguments.model))?;
+    let checkpoint = open(Some(&arguments.model), shared)?;
     let tokens = match &arguments.text {
         Some(text) => {
             let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;

@@ -1,6 +1,7 @@
 //! The commands, and what they share: opening and loading a model.
 
 mod bench;
+mod convert;
 mod generate_model;
 mod inspect;
 mod logits;
@@ -25,13 +26,14 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Inspect(arguments) => inspect::run(arguments, &cli.shared),
         Command::Logits(arguments) => logits::run(arguments, &cli.shared),
         Command::Bench(arguments) => bench::run(arguments, &cli.shared),
+        Command::Convert(arguments) => convert::run(arguments, &cli.shared),
         Command::GenerateModel(arguments) => generate_model::run(arguments, &cli.shared),
     }
 }
 
 /// Opens MODEL, or the carried model where none is named.
-fn open(model: Option<&Path>) -> Result<Checkpoint, ModelError> {
-    model.map_or_else(craftsman::carried_model, Checkpoint::open)
+fn open(model: Option<&Path>, shared: &Shared) -> Result<Checkpoint, ModelError> {
+    model.map_or_else(craftsman::carried_model, |path| Checkpoint::open_with(path, shared.i2s_rule()))
 }
 
 /// Loads a model under a progress bar.

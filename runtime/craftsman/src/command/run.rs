@@ -34,7 +34,7 @@ pub fn run(arguments: &Run, shared: &Shared) -> Result<(), Failure> {
     let prompt = arguments.prompt.as_deref().unwrap_or(SAMPLE_PROMPT);
     // Options out of range are an error before anything is printed.
     Sampler::new(shared.sampling())?;
-    let checkpoint = open(arguments.model.as_deref())?;
+    let checkpoint = open(arguments.model.as_deref(), shared)?;
     let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
     let tokens = tokenizer.encode(prompt, tokenizer.add_bos())?;
     let model = load(&checkpoint, shared)?;

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use craftsman_golden::TernaryMatrix;
-
 use super::TensorInfo;
 use super::decode::{self, DenseData, DenseMatrix, Matrix};
 use super::gguf::{Gguf, GgufTensor, Shards};
 use super::huggingface::Folder;
+use super::mapping::Bytes;
 use super::metadata::{ARCHITECTURE, Metadata};
-use super::types::{I2sRule, TensorType};
+use super::part::{Encoding, Part};
+use super::types::I2sRule;
 use crate::{ErrorKind, ModelError};
 
 /// What a checkpoint is made of.
@@ -176,23 +176,29 @@ impl Checkpoint {
     }
 
     fn numbers(&self, at: usize) -> Result<DenseData, ModelError> {
-        match &self.source {
-            Source::Gguf(shards) => {
-                let (gguf, tensor) = shards.tensor(at);
-                let count = tensor.shape().iter().product();
-                decode::dense(tensor.kind(), &gguf.data(tensor), count).map_err(|error| self.place(at, error))
-            }
-            Source::Folder(folder) => folder.tensors()[at].dense(),
+        match &self.parts(at)[..] {
+            [part] => part.dense().map_err(|error| self.place_part(at, part, error)),
+            _ => Err(self.misshapen(at, "no stack of experts")),
         }
     }
 
     fn matrices(&self, at: usize) -> Result<Vec<Matrix>, ModelError> {
+        let parts = self.parts(at);
+        let count = if let [count, _, _] = self.tensors[at].shape[..] { count } else { 1 };
+        let matrices = parts
+            .iter()
+            .map(|part| part.matrices(count / parts.len()).map_err(|error| self.place_part(at, part, error)));
+        Ok(matrices.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    /// How tensor `at` stands in the files: a stack as one part a matrix, if its bytes divide into them.
+    pub(super) fn parts(&self, at: usize) -> Vec<Part> {
         match &self.source {
             Source::Gguf(shards) => {
                 let (gguf, tensor) = shards.tensor(at);
-                gguf_matrices(gguf, tensor).map_err(|error| self.place(at, error))
+                gguf_parts(gguf, tensor)
             }
-            Source::Folder(folder) => folder.tensors()[at].matrices(),
+            Source::Folder(folder) => folder.tensors()[at].parts().to_vec(),
         }
     }
 
@@ -203,12 +209,15 @@ impl Checkpoint {
 
     /// Names file, tensor and byte in an error about tensor `at`.
     fn place(&self, at: usize, error: ModelError) -> ModelError {
-        let info = &self.tensors[at];
-        let file = match &self.source {
-            Source::Gguf(shards) => shards.tensor(at).0.file(),
-            Source::Folder(_) => &self.path,
-        };
-        error.in_file(file).tensor(&info.name).at(info.offset)
+        match self.parts(at).first() {
+            Some(part) => self.place_part(at, part, error),
+            None => error.in_file(&self.path),
+        }
+    }
+
+    /// Names file, tensor and byte in an error about `part` of tensor `at`.
+    pub(super) fn place_part(&self, at: usize, part: &Part, error: ModelError) -> ModelError {
+        error.in_file(&part.file).tensor(&self.tensors[at].name).at(part.offset as u64)
     }
 }
 
@@ -222,7 +231,8 @@ fn info(tensor: &GgufTensor) -> TensorInfo {
     }
 }
 
-fn is_never_ternary(name: &str) -> bool {
+/// Whether the tensor called `name` is never ternary: embedding, head, router, norm.
+pub(super) fn is_never_ternary(name: &str) -> bool {
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let last = stem.rsplit_once('.').map_or(stem, |(_, last)| last);
     NEVER_TERNARY
@@ -230,35 +240,21 @@ fn is_never_ternary(name: &str) -> bool {
         .any(|known| if known.starts_with('_') { last.ends_with(known) } else { last == *known })
 }
 
-/// The matrices of a tensor of two or three dimensions.
-fn gguf_matrices(gguf: &Gguf, tensor: &GgufTensor) -> Result<Vec<Matrix>, ModelError> {
-    let (count, m, k) = match *tensor.shape() {
-        [m, k] => (1, m, k),
-        [count, m, k] => (count, m, k),
-        _ => return Err(ModelError::shape(format!("has shape {:?}, expected matrices", tensor.shape()))),
+/// The parts of a tensor of a GGUF file.
+fn gguf_parts(gguf: &Gguf, tensor: &GgufTensor) -> Vec<Part> {
+    let (kind, data, shape) = (tensor.kind(), gguf.data(tensor), tensor.shape());
+    let part = |shape: Vec<usize>, bytes: Bytes, offset: usize| Part {
+        file: gguf.file().to_path_buf(),
+        encoding: Encoding::Stored(kind),
+        shape,
+        offset: tensor.offset() as usize + offset,
+        bytes,
     };
-    let data = gguf.data(tensor);
-    let each = tensor.kind().bytes(m, k).ok();
-    match each.filter(|each| each.checked_mul(count) == Some(data.len())) {
-        Some(each) => {
-            data.chunks_exact(each).map(|bytes| decode::matrix(tensor.kind(), bytes, m, k)).collect()
-        }
-        // A type with something for the whole tensor, as the scale of I2_S, is decoded whole and then divided.
-        None => divide(tensor.kind(), &data, count, m, k),
-    }
-}
-
-fn divide(
-    kind: TensorType,
-    data: &[u8],
-    count: usize,
-    m: usize,
-    k: usize,
-) -> Result<Vec<Matrix>, ModelError> {
-    let Matrix::Ternary(all) = decode::matrix(kind, data, count * m, k)? else {
-        return Err(ModelError::shape("its bytes do not divide into its matrices"));
-    };
-    let matrices = (0..count).map(|at| all.rows(at * m..(at + 1) * m));
-    let matrices = matrices.map(|rows| rows.map(TernaryMatrix::coarsened).map(Matrix::Ternary));
-    matrices.collect::<Result<_, _>>().map_err(|error| ModelError::shape(error.to_string()))
+    let &[count, m, k] = shape else { return vec![part(shape.to_vec(), data, 0)] };
+    let each = kind.bytes(m, k).ok().filter(|each| each.checked_mul(count) == Some(data.len()));
+    let matrices = each.map(|each| {
+        let slices = (0..count).map(|at| Some((at * each, data.slice(at * each..(at + 1) * each)?)));
+        slices.flatten().map(|(offset, bytes)| part(vec![m, k], bytes, offset)).collect()
+    });
+    matrices.unwrap_or_else(|| vec![part(vec![count * m, k], data.clone(), 0)])
 }

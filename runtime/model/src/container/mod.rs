@@ -3,17 +3,20 @@
 //! [`Checkpoint`] is that view. [`Gguf`] and [`GgufWriter`] are the file format itself.
 
 mod checkpoint;
+mod convert;
 mod decode;
 mod gguf;
 mod huggingface;
 mod mapping;
 mod metadata;
+mod part;
 mod types;
 mod value;
 
 pub(crate) use huggingface::fuzz;
 
 pub use checkpoint::{Checkpoint, ContainerKind};
+pub use convert::{Conversion, Converted};
 pub use decode::Matrix;
 pub(crate) use decode::dense_matrix;
 pub use gguf::{Gguf, GgufTensor, GgufWriter, TensorData};

@@ -95,6 +95,11 @@ impl TensorType {
         format::by_name(name).map(Self::Format).or_else(listed)
     }
 
+    /// The formats that can be written.
+    pub fn written() -> impl Iterator<Item = &'static Format> {
+        format::ALL.iter().copied().filter(|format| format.is_written())
+    }
+
     /// The number in GGUF files.
     pub fn id(self) -> u32 {
         match self {

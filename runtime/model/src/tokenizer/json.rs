@@ -34,7 +34,8 @@ pub fn parse(path: &Path, text: &[u8]) -> Result<Tokenizer, ModelError> {
     Ok(tokenizer)
 }
 
-fn companion(path: &Path) -> Result<Json, ModelError> {
+/// The JSON of a file that may be missing, which is the same as `null`.
+pub fn companion(path: &Path) -> Result<Json, ModelError> {
     match std::fs::read(path) {
         Ok(text) => serde_json::from_slice(&text)
             .map_err(|error| ModelError::corrupt(format!("not JSON: {error}")).in_file(path)),

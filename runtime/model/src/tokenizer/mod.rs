@@ -3,6 +3,7 @@
 //! Control tokens (begin, end, turn marks) in a text are text, unless [`Tokenizer::encode_control`] is asked to read
 //! them: what a user types must not be able to end a turn.
 
+mod export;
 mod gguf;
 mod json;
 mod pieces;
@@ -15,6 +16,7 @@ use tokenizers::{AddedVocabulary, Model as _, OffsetReferential, OffsetType, Pre
 
 use crate::ModelError;
 use crate::container::{Checkpoint, Metadata};
+pub(crate) use export::metadata;
 use pieces::Pieces;
 pub use stream::TextStream;
 

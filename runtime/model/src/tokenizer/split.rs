@@ -1,5 +1,6 @@
 //! How text is cut before byte pairs are merged: one row a kind, by the names that GGUF files use.
 
+use serde_json::Value as Json;
 use tokenizers::SplitDelimiterBehavior;
 use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -65,6 +66,29 @@ impl SplitKind {
         })
     }
 
+    /// The kind that a `tokenizer.json` describes.
+    pub fn of_json(json: &Json) -> Result<&'static Self, ModelError> {
+        let cutting = json.get("pre_tokenizer").map(steps).unwrap_or_default();
+        let pattern =
+            cutting.iter().find_map(|step| step.pointer("/pattern/Regex")?.as_str()).unwrap_or(GPT2);
+        let normalizing = json.get("normalizer").map(steps).unwrap_or_default();
+        let composes = normalizing.iter().any(|step| step.get("type").and_then(Json::as_str) == Some("NFC"));
+        let ignore_merges = json.pointer("/model/ignore_merges").and_then(Json::as_bool).unwrap_or(false);
+        let same = |kind: &&Self| {
+            (kind.pattern, kind.composes, kind.ignore_merges) == (pattern, composes, ignore_merges)
+        };
+        KINDS.iter().find(same).ok_or_else(|| {
+            let problem =
+                format!("cuts text by `{}`, for which GGUF has no name here", pattern.escape_debug());
+            ModelError::new(ErrorKind::Unsupported, problem, "use the folder as it is").key("pre_tokenizer")
+        })
+    }
+
+    /// Its usual name in GGUF files.
+    pub fn name(&self) -> &'static str {
+        self.names.first().copied().unwrap_or_default()
+    }
+
     /// The cutting itself, and the spelling of bytes as characters after it.
     pub fn pre_tokenizer(&self) -> tokenizers::Result<PreTokenizerWrapper> {
         let pattern = SplitPattern::Regex(self.pattern.to_owned());
@@ -76,4 +100,10 @@ impl SplitKind {
     pub fn normalizer(&self) -> Option<NormalizerWrapper> {
         self.composes.then(|| NFC.into())
     }
+}
+
+/// The steps of a pre-tokenizer or normaliser: those of a sequence, or itself.
+fn steps(json: &Json) -> Vec<&Json> {
+    let sequence = ["pretokenizers", "normalizers"].into_iter().find_map(|key| json.get(key)?.as_array());
+    sequence.map_or_else(|| vec![json], |steps| steps.iter().collect())
 }

@@ -37,7 +37,7 @@ impl<'a, F: FnOnce(&mut dyn Write) -> io::Result<()> + 'a> From<F> for TensorDat
     }
 }
 
-/// Writes all bytes of a tensor.
+/// Writes all bytes of a tensor. A [`ModelError`] inside the error comes out of the writer as it is.
 pub type Stream<'a> = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'a>;
 
 /// Collects metadata and tensors, then writes them as GGUF version 3.
@@ -97,14 +97,14 @@ impl<'a> GgufWriter<'a> {
     /// `path` never holds half a model.
     pub fn write(self, path: &Path) -> Result<(), ModelError> {
         let header = self.header().map_err(|error| error.in_file(path))?;
-        write_aside(path, |out| self.write_body(header, out).map_err(|error| ModelError::io(path, error)))
+        write_aside(path, |out| self.write_body(header, out).map_err(|error| failed(path, error)))
     }
 
     /// The file in memory.
     pub fn into_bytes(self) -> Result<Vec<u8>, ModelError> {
         let header = self.header()?;
         let mut out = Vec::new();
-        self.write_body(header, &mut out).map_err(|error| ModelError::io(Path::new("memory"), error))?;
+        self.write_body(header, &mut out).map_err(|error| failed(Path::new("memory"), error))?;
         Ok(out)
     }
 
@@ -207,6 +207,11 @@ impl Tensor<'_> {
         out.extend(self.kind.id().to_le_bytes());
         out.extend(offset.to_le_bytes());
     }
+}
+
+/// The error of writing to `path`; one that a stream passed on is that error again.
+fn failed(path: &Path, error: io::Error) -> ModelError {
+    error.downcast::<ModelError>().unwrap_or_else(|error| ModelError::io(path, error))
 }
 
 /// What was given to the writer cannot be written.

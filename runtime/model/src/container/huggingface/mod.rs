@@ -3,7 +3,7 @@
 mod config;
 mod derived;
 mod names;
-mod packing;
+pub mod packing;
 mod shard;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,9 +12,10 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::TensorInfo;
-use super::decode::{self, Matrix};
+use super::decode;
 use super::mapping::Bytes;
 use super::metadata::Metadata;
+use super::part::{Encoding, Part};
 use super::types::TensorType;
 use crate::ModelError;
 use config::{Config, Packing};
@@ -33,9 +34,6 @@ pub mod fuzz {
     }
 }
 
-/// The type name of packed BitNet weights in listings.
-const PACKED: &str = "BITNET_HF";
-
 /// The tensors of a folder under GGUF's names.
 pub struct Folder {
     metadata: Metadata,
@@ -46,38 +44,6 @@ pub struct Folder {
 pub struct Tensor {
     pub info: TensorInfo,
     parts: Vec<Part>,
-}
-
-/// One tensor of the files.
-struct Part {
-    file: PathBuf,
-    encoding: Encoding,
-    /// Row major, of the weights rather than of the bytes.
-    shape: Vec<usize>,
-    offset: usize,
-    bytes: Bytes,
-}
-
-/// How the weights of a part are stored.
-enum Encoding {
-    /// A dense type.
-    Dense(TensorType),
-    /// A dense type that is quantised to trits when it is read as a matrix.
-    Online(TensorType),
-    /// Four trits a byte with one scale.
-    Packed(f32),
-    /// A type of safetensors that no model stores weights in.
-    Unknown(String),
-}
-
-impl Encoding {
-    fn name(&self) -> &str {
-        match self {
-            Self::Dense(kind) | Self::Online(kind) => kind.name(),
-            Self::Packed(_) => PACKED,
-            Self::Unknown(name) => name,
-        }
-    }
 }
 
 impl Folder {
@@ -191,10 +157,10 @@ impl Files {
                     shape.first_mut().ok_or_else(|| ModelError::shape("packed weights without rows"))?;
                 let unpacked = rows.checked_mul(packing::ROWS_PER_BYTE);
                 *rows = unpacked.ok_or_else(|| ModelError::shape(format!("{rows} packed rows")))?;
-                Encoding::Packed(packing::scale(packing, scale_value(scale)?)?)
+                Encoding::Packed(scale_of(packing, scale_value(scale)?)?)
             }
             (Packing::Online, _, Some(kind)) if config.quantises(&entry.name) => Encoding::Online(kind),
-            (_, _, Some(kind)) => Encoding::Dense(kind),
+            (_, _, Some(kind)) => Encoding::Stored(kind),
             (_, _, None) => Encoding::Unknown(entry.dtype.clone()),
         };
         let (bytes, offset) = (entry.bytes.clone(), entry.offset);
@@ -214,6 +180,16 @@ fn scale_value(entry: &Entry) -> Result<f32, ModelError> {
     let count: usize = entry.shape.iter().product();
     let data = decode::dense(kind.filter(|_| count == 1).ok_or_else(wrong)?, &entry.bytes, 1)?;
     decode::floats(data).first().copied().ok_or_else(wrong)
+}
+
+/// What a stored `weight_scale` multiplies trits with.
+fn scale_of(packing: Packing, stored: f32) -> Result<f32, ModelError> {
+    let scale = if packing == Packing::Divides { 1.0 / stored } else { stored };
+    if scale.is_finite() {
+        Ok(scale)
+    } else {
+        Err(ModelError::corrupt(format!("a weight_scale of {stored} gives weights that are not finite")))
+    }
 }
 
 /// Joins the parts of one name: a single tensor, or experts 0 to E-1 of equal shape.
@@ -242,44 +218,8 @@ fn stack(name: String, parts: BTreeMap<Option<usize>, Part>) -> Result<Tensor, M
 }
 
 impl Tensor {
-    /// The experts of a stack, one matrix each; of another tensor one matrix.
-    pub fn matrices(&self) -> Result<Vec<Matrix>, ModelError> {
-        self.parts.iter().map(|part| part.matrix().map_err(|error| self.place(part, error))).collect()
-    }
-
-    /// The numbers of a dense tensor that is no stack, as stored.
-    pub fn dense(&self) -> Result<decode::DenseData, ModelError> {
-        let [part] = &self.parts[..] else {
-            return Err(self.place(&self.parts[0], ModelError::shape("is a stack of experts")));
-        };
-        let dense = match part.encoding {
-            Encoding::Dense(kind) | Encoding::Online(kind) => {
-                decode::dense(kind, &part.bytes, part.shape.iter().product())
-            }
-            Encoding::Packed(_) => Err(decode::never_ternary(PACKED)),
-            Encoding::Unknown(ref name) => Err(decode::undecodable(name)),
-        };
-        dense.map_err(|error| self.place(part, error))
-    }
-
-    fn place(&self, part: &Part, error: ModelError) -> ModelError {
-        error.in_file(&part.file).tensor(&self.info.name).at(part.offset as u64)
-    }
-}
-
-impl Part {
-    fn matrix(&self) -> Result<Matrix, ModelError> {
-        let &[m, k] = &self.shape[..] else {
-            return Err(ModelError::shape(format!("has shape {:?}, expected a matrix", self.shape)));
-        };
-        match self.encoding {
-            Encoding::Dense(kind) => decode::matrix(kind, &self.bytes, m, k),
-            Encoding::Online(kind) => {
-                let weights = decode::floats(decode::dense(kind, &self.bytes, m * k)?);
-                packing::quantise(&weights, m, k).map(Matrix::Ternary)
-            }
-            Encoding::Packed(scale) => packing::unpack(&self.bytes, m, k, scale).map(Matrix::Ternary),
-            Encoding::Unknown(ref name) => Err(decode::undecodable(name)),
-        }
+    /// The experts of a stack in ascending order; of another tensor the one part.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 }

@@ -6,7 +6,6 @@
 use craftsman_golden::quantize::absmean;
 use craftsman_golden::{Granularity, Scales, TernaryMatrix};
 
-use super::config::Packing;
 use crate::ModelError;
 
 /// Rows that share a byte.
@@ -28,16 +27,6 @@ pub fn unpack(packed: &[u8], m: usize, k: usize, scale: f32) -> Result<TernaryMa
     TernaryMatrix::new(m, k, trits, Scales::Tensor(scale)).map(TernaryMatrix::coarsened).map_err(|error| {
         ModelError::corrupt(format!("its packed weights are invalid: {error}")).because(error)
     })
-}
-
-/// What a stored `weight_scale` multiplies trits with.
-pub fn scale(packing: Packing, stored: f32) -> Result<f32, ModelError> {
-    let scale = if packing == Packing::Divides { 1.0 / stored } else { stored };
-    if scale.is_finite() {
-        Ok(scale)
-    } else {
-        Err(ModelError::corrupt(format!("a weight_scale of {stored} gives weights that are not finite")))
-    }
 }
 
 /// Quantises float masters as the `online` convention does when it loads them.
