@@ -1,6 +1,6 @@
 //! Formats of other tools: their own loops and packers, written a second time.
 
-use craftsman_golden::format::{Format, by_name};
+use craftsman_golden::format::{Format, FormatError, by_name};
 use craftsman_golden::quantize::written_out;
 use craftsman_golden::{Granularity, Scales, TernaryMatrix};
 use half::f16;
@@ -111,6 +111,79 @@ fn rows_that_256_does_not_divide() {
             assert_eq!(back.granularity(), Granularity::Row);
             assert_eq!(back.coarsened(), tensor, "{name}");
         }
+    }
+}
+
+/// Where the weights of a matrix `[m, k]` stand in `TL1` with tiles `[big_m, big_k]` and `[bm, by]`: byte and shift of the
+/// pair that begins at `[row, column]`, in closed form.
+fn tl1_place(k: usize, [big_m, big_k]: [usize; 2], bm: usize, [row, column]: [usize; 2]) -> (usize, u32) {
+    let by = 256 / bm;
+    let (r, c) = (row % big_m, column % big_k);
+    let byte = (row / big_m * k / big_k + column / big_k) * big_m * big_k / 4
+        + (r / bm * (big_k / by) + c / by) * 64
+        + (r % bm / 16 * (by / 4) + c % by / 4) * 16
+        + r % 16;
+    (byte, if column % 4 == 0 { 4 } else { 0 })
+}
+
+#[test]
+fn tl1_stands_where_its_closed_form_says() {
+    for ([m, k], outer, bm) in [([1536, 1536], [128, 64], 64), ([1024, 4096], [256, 128], 32)] {
+        let trits: Vec<i8> = (0..m * k).map(|at| [1, 0, -1, -1, 0, 1, 1][at % 7]).collect();
+        let mut bytes = vec![0; m * k / 4];
+        for (at, pair) in trits.chunks(2).enumerate() {
+            let (byte, shift) = tl1_place(k, outer, bm, [2 * at / k, 2 * at % k]);
+            bytes[byte] |= ((3 * pair[0] + pair[1] + 4) as u8) << shift;
+        }
+        bytes.extend(0.5_f32.to_le_bytes());
+        bytes.extend([0; 28]);
+        let w = format("TL1").decode_ternary(&bytes, m, k).expect("valid");
+        assert!(w.trits() == trits && w.scales() == &Scales::Tensor(0.5));
+        bytes[3] = 0x49;
+        let error = format("TL1").decode_ternary(&bytes, m, k);
+        assert_eq!(error, Err(FormatError::Code { format: "TL1", index: 3 * k + 2, code: 9 }));
+    }
+    let unknown = FormatError::Preset { format: "TL1", m: 2560, k: 2560 };
+    assert_eq!(format("TL1").bytes(2560, 2560), Err(unknown));
+}
+
+#[test]
+fn tl2_stands_where_its_closed_form_says() {
+    // One shape that threes fill, one that leaves twos.
+    for ([m, k], [big_m, big_k]) in [([1536, 1536], [128, 192]), ([1024, 4096], [256, 96])] {
+        let trits: Vec<i8> = (0..m * k).map(|at| [1, 0, -1, -1, 0, 1, 1][at % 7]).collect();
+        let threes = k - k % big_k;
+        let size = format("TL2").bytes(m, k).expect("known");
+        let mut bytes = vec![0; size];
+        let signs = m * threes / 6;
+        let twos = signs + m * threes / 24;
+        // Byte 8 g + r of 32 belongs to row 8 [0, 2, 1, 3][g] + r.
+        let slot = |row: usize| 8 * [0, 2, 1, 3][row % 32 / 8] + row % 8;
+        let tile = |width: usize, wide: usize, each: usize, [row, column]: [usize; 2]| {
+            (row / big_m * width / wide + column / wide) * (big_m * wide / (32 * each))
+                + row % big_m / 32 * (wide / each)
+                + column % wide / each
+        };
+        for (row, weights) in trits.chunks(k).enumerate() {
+            for (at, w) in weights[..threes].chunks(3).enumerate() {
+                let (column, value) = (3 * at, 9 * w[0] + 3 * w[1] + w[2]);
+                let byte = 32 * tile(threes, big_k, 6, [row, column]) + slot(row);
+                bytes[byte] |= value.unsigned_abs() << (if at % 2 == 0 { 4 } else { 0 });
+                let word = signs + 32 * tile(threes, big_k, 24, [row, column]) + 2 * (row % 16);
+                let bit = 15 - (2 * (at % 8) + row % 32 / 16);
+                bytes[word + bit / 8] |= u8::from(value < 0) << (bit % 8);
+            }
+            for (at, w) in weights[threes..].chunks(2).enumerate() {
+                let byte = twos + 32 * tile(k - threes, 32, 4, [row, 2 * at]) + slot(row);
+                bytes[byte] |= ((3 * w[0] + w[1] + 4) as u8) << (if at % 2 == 0 { 4 } else { 0 });
+            }
+        }
+        bytes[size - 32..size - 28].copy_from_slice(&0.5_f32.to_le_bytes());
+        let w = format("TL2").decode_ternary(&bytes, m, k).expect("valid");
+        assert!(w.trits() == trits && w.scales() == &Scales::Tensor(0.5));
+        bytes[0] = 0xe0;
+        let error = format("TL2").decode_ternary(&bytes, m, k);
+        assert_eq!(error, Err(FormatError::Code { format: "TL2", index: 0, code: 14 }));
     }
 }
 

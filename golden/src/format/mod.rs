@@ -15,6 +15,7 @@ mod k_quants;
 mod q2_0;
 mod q4_0;
 mod q8_0;
+mod tl;
 mod tq1_0;
 mod tq2_0;
 mod walk;
@@ -23,7 +24,7 @@ pub use error::FormatError;
 
 use crate::quantize::ScaleStorage;
 use crate::{ShapeError, TernaryMatrix};
-use walk::{NumberCode, ReadCodes, WriteCodes};
+use walk::{NumberCode, ReadCodes, ReadPreset, WriteCodes};
 
 /// Every format. Of two with one id (forks disagree about some) the first is the usual one.
 pub static ALL: &[&Format] = &[
@@ -40,6 +41,8 @@ pub static ALL: &[&Format] = &[
     &tq2_0::TQ2_0,
     &i2_s::I2_S,
     &i2_s::I2_S_ARM,
+    &tl::TL1,
+    &tl::TL2,
     &q2_0::Q2_0,
     &q2_0::PQ2_0,
     &iq_bn::IQ1_BN,
@@ -77,6 +80,9 @@ enum Coding {
     Numbers(NumberCode),
     /// Trits and scales. Formats of other tools that nobody needs more files of have no `write`.
     Trits { scale: ScalePlace, read: ReadCodes, write: Option<WriteCodes> },
+    /// Trits in an order that a table says for each shape, then one f32 scale: how many bytes the codes of a shape take,
+    /// if a table knows it, and how they are read.
+    Preset { codes: fn(usize, usize) -> Option<usize>, read: ReadPreset },
 }
 
 /// Where the scales stand, how far each reaches, and as what they are stored.
@@ -110,7 +116,7 @@ impl Format {
 
     /// Whether it stores trits and scales rather than numbers.
     pub fn is_ternary(&self) -> bool {
-        matches!(self.coding, Coding::Trits { .. })
+        matches!(self.coding, Coding::Trits { .. } | Coding::Preset { .. })
     }
 
     /// Whether it can be written.
@@ -118,6 +124,7 @@ impl Format {
         match &self.coding {
             Coding::Numbers(code) => code.write.is_some(),
             Coding::Trits { write, .. } => write.is_some(),
+            Coding::Preset { .. } => false,
         }
     }
 
@@ -125,6 +132,7 @@ impl Format {
     pub fn scale_storage(&self) -> Option<ScaleStorage> {
         match self.coding {
             Coding::Trits { scale, .. } => Some(scale.storage()),
+            Coding::Preset { .. } => Some(ScaleStorage::F32),
             Coding::Numbers(_) => None,
         }
     }
@@ -132,13 +140,17 @@ impl Format {
     /// Whether one scale stands for the whole tensor, so that the matrices of a stack cannot be stored one
     /// behind the other.
     pub fn has_tensor_scale(&self) -> bool {
-        matches!(self.coding, Coding::Trits { scale: ScalePlace::AfterTensor(_), .. })
+        matches!(self.coding, Coding::Trits { scale: ScalePlace::AfterTensor(_), .. } | Coding::Preset { .. })
     }
 
     /// How many bytes an `[m, k]` matrix takes; an error when the shape does not divide into blocks or
     /// overflows.
     pub fn bytes(&self, m: usize, k: usize) -> Result<usize, FormatError> {
         let overflow = || self.misshapen(ShapeError::Size { m, k });
+        if let Coding::Preset { codes, .. } = self.coding {
+            let codes = codes(m, k).ok_or(FormatError::Preset { format: self.name, m, k })?;
+            return Ok(walk::preset_bytes(codes));
+        }
         let (row_header, tail, rows, row) = match self.coding {
             Coding::Trits { scale: ScalePlace::BeforeRow(number), .. } => (number.bytes(), 0, m, k),
             Coding::Trits { scale: ScalePlace::AfterTensor(tail), .. } => {
@@ -159,8 +171,8 @@ impl Format {
         self.check_length(bytes, m, k)?;
         match &self.coding {
             Coding::Numbers(code) => Ok(code.decode(bytes, m * k)),
-            Coding::Trits { .. } if m * k == 0 => Ok(Vec::new()),
-            Coding::Trits { .. } => Ok(self.decode_ternary(bytes, m, k)?.dequantize()),
+            _ if m * k == 0 => Ok(Vec::new()),
+            _ => Ok(self.decode_ternary(bytes, m, k)?.dequantize()),
         }
     }
 
@@ -182,21 +194,28 @@ impl Format {
 
     /// Trits and scales of an `[m, k]` matrix.
     pub fn decode_ternary(&self, bytes: &[u8], m: usize, k: usize) -> Result<TernaryMatrix, FormatError> {
-        let Coding::Trits { scale, read, .. } = self.coding else {
-            return Err(FormatError::NotTernary { format: self.name });
-        };
-        self.check_length(bytes, m, k)?;
-        self.decode_blocks(bytes, [m, k], scale, read)
+        match self.coding {
+            Coding::Trits { scale, read, .. } => {
+                self.check_length(bytes, m, k)?;
+                self.decode_blocks(bytes, [m, k], scale, read)
+            }
+            Coding::Preset { read, .. } => {
+                self.check_length(bytes, m, k)?;
+                self.decode_preset(bytes, [m, k], read)
+            }
+            Coding::Numbers(_) => Err(FormatError::NotTernary { format: self.name }),
+        }
     }
 
     /// Trits and scales as bytes. Scales are never changed on the way: one that the format cannot hold
     /// exactly is an error ([`absmean_stored`](crate::quantize::absmean_stored) makes scales that can be
     /// held). Coarser scales are repeated, finer ones that agree are said once.
     pub fn encode_ternary(&self, weights: &TernaryMatrix) -> Result<Vec<u8>, FormatError> {
-        let Coding::Trits { scale, write, .. } = self.coding else {
-            return Err(FormatError::NotTernary { format: self.name });
-        };
-        self.encode_blocks(weights, scale, write.ok_or(FormatError::ReadOnly { format: self.name })?)
+        match self.coding {
+            Coding::Trits { scale, write: Some(write), .. } => self.encode_blocks(weights, scale, write),
+            Coding::Trits { .. } | Coding::Preset { .. } => Err(FormatError::ReadOnly { format: self.name }),
+            Coding::Numbers(_) => Err(FormatError::NotTernary { format: self.name }),
+        }
     }
 
     fn misshapen(&self, source: ShapeError) -> FormatError {

@@ -13,6 +13,17 @@ pub type ReadCodes = fn(&[u8], &mut [i8]) -> Result<(), (usize, u8)>;
 /// Writes the trits of one block into zeroed bytes.
 pub type WriteCodes = fn(&[i8], &mut [u8]);
 
+/// Reads the trits of a matrix of a known shape; on an invalid code its flat index and its bits.
+pub type ReadPreset = fn(&[u8], [usize; 2], &mut [i8]) -> Result<(), (usize, u8)>;
+
+/// What the codes of a preset are padded to, and the bytes that its scale takes.
+const PRESET_UNIT: usize = 32;
+
+/// Bytes of a matrix whose codes take `codes` bytes.
+pub fn preset_bytes(codes: usize) -> usize {
+    codes.next_multiple_of(PRESET_UNIT) + PRESET_UNIT
+}
+
 /// Appends numbers as whole blocks; on a number that cannot be stored its index.
 type WriteNumbers = fn(&[f32], &mut Vec<u8>) -> Result<(), usize>;
 
@@ -95,6 +106,24 @@ impl Format {
         }
         TernaryMatrix::new(m, k, trits, place.scales(values, self.weights))
             .map_err(|source| self.misshapen(source))
+    }
+
+    /// As [`Self::decode_blocks`], of a format whose order a table says.
+    pub(super) fn decode_preset(
+        &self,
+        bytes: &[u8],
+        [m, k]: [usize; 2],
+        read: ReadPreset,
+    ) -> Result<TernaryMatrix, FormatError> {
+        let mut trits = vec![0; m * k];
+        let (codes, scale) = bytes.split_at(bytes.len() - PRESET_UNIT);
+        read(codes, [m, k], &mut trits).map_err(|(index, code)| FormatError::Code {
+            format: self.name,
+            index,
+            code,
+        })?;
+        let scale = Scales::Tensor(ScaleStorage::F32.read(scale));
+        TernaryMatrix::new(m, k, trits, scale).map_err(|source| self.misshapen(source))
     }
 
     /// The blocks under one scale.
