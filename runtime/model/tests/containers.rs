@@ -275,6 +275,30 @@ fn a_folder_may_be_sharded() {
 }
 
 #[test]
+fn packed_shards_hold_what_their_index_says() {
+    let folder = tempfile::tempdir().unwrap();
+    sharded(&fixture("ternary/containers/hf-offline"), folder.path());
+    let (whole, parts) = (open("ternary/containers/hf-offline"), Checkpoint::open(folder.path()).unwrap());
+    // A packed tensor and its scale may lie in different files.
+    for info in whole.tensors() {
+        assert!(numbers(&whole, &info.name) == numbers(&parts, &info.name), "{}", info.name);
+    }
+    let index = folder.path().join("model.safetensors.index.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+    let message = |json: &serde_json::Value| {
+        std::fs::write(&index, json.to_string()).unwrap();
+        Checkpoint::open(folder.path()).err().unwrap().to_string()
+    };
+    json["weight_map"]["model.norm.weight"] = "model-0.safetensors".into();
+    json["weight_map"]["model.embed_tokens.weight"] = "model-0.safetensors".into();
+    json["weight_map"]["model.absent"] = "model-1.safetensors".into();
+    let lost = message(&json);
+    assert!(lost.contains("index.json: tensor `model.") && lost.contains("is not in `model-"), "{lost}");
+    json["weight_map"]["model.absent"] = "model-9.safetensors".into();
+    assert!(message(&json).contains("model-9.safetensors: "));
+}
+
+#[test]
 fn broken_folders_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let error =

@@ -65,7 +65,7 @@ fn measured_within(
     result
 }
 
-/// A small file with every kind of value and most kinds of tensor, and a tokenizer.
+/// A small file with every kind of value, every type of tensor that has no table of shapes, and a tokenizer.
 fn valid() -> Vec<u8> {
     let scalars = [Value::U8(1), Value::I8(-1), Value::U16(1), Value::I16(-1), Value::U64(1), Value::I64(-1)];
     let others = [Value::F32(1.0), Value::F64(1.0), Value::Bool(true), Value::from("text")];
@@ -84,7 +84,7 @@ fn valid() -> Vec<u8> {
     for (at, value) in scalars.into_iter().chain(others).enumerate() {
         writer = writer.metadata(&format!("x.{at}"), value);
     }
-    let tensors: [(&str, &[usize], &str); 7] = [
+    let tensors: [(&str, &[usize], &str); 16] = [
         ("output_norm.weight", &[8], "F32"),
         ("token_embd.weight", &[4, 8], "F16"),
         ("blk.0.attn_q.weight", &[2, 256], "TQ2_0"),
@@ -92,6 +92,15 @@ fn valid() -> Vec<u8> {
         ("blk.0.attn_v.weight", &[4, 64], "I2_S"),
         ("blk.0.ffn_up_exps.weight", &[2, 1, 256], "TQ2_0"),
         ("blk.0.ffn_down.weight", &[2, 32], "Q8_0"),
+        ("blk.1.attn_q.weight", &[1, 256], "BITNET_T158"),
+        ("blk.1.attn_k.weight", &[2, 64], "Q2_0"),
+        ("blk.1.attn_v.weight", &[2, 64], "IQ1_BN"),
+        ("blk.1.attn_output.weight", &[2, 64], "IQ2_BN"),
+        ("blk.1.ffn_up.weight", &[1, 256], "IQ1_S"),
+        ("blk.1.ffn_gate.weight", &[1, 256], "Q4_K"),
+        ("blk.1.ffn_down.weight", &[1, 256], "Q5_K"),
+        ("blk.2.ffn_up.weight", &[1, 256], "Q6_K"),
+        ("blk.2.ffn_down.weight", &[2, 32], "Q4_0"),
     ];
     for (name, shape, kind) in tensors {
         let kind = TensorType::named(kind).unwrap();
@@ -152,6 +161,21 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
     let found = std::fs::read_dir(containers_support::fixture("hostile")).into_iter().flatten().flatten();
     out.extend(found.map(|entry| (entry.path().display().to_string(), std::fs::read(entry.path()).unwrap())));
     out
+}
+
+/// What the fuzzer starts from is the file that the corpus here is made of.
+#[test]
+fn the_seed_has_every_type() {
+    let path = containers_support::fixture("hostile/every-type.gguf");
+    let file = valid();
+    if std::env::var_os("CRAFTSMAN_BLESS").is_some() {
+        std::fs::write(&path, &file).unwrap();
+    }
+    let command = "CRAFTSMAN_BLESS=1 cargo test -p craftsman-model --test containers_hostile";
+    assert!(
+        std::fs::read(&path).is_ok_and(|seed| seed == file),
+        "the seed is old; write it anew with {command}"
+    );
 }
 
 #[test]
@@ -243,6 +267,8 @@ fn each_lie_is_named() {
         ("an alignment of 0 is no power of two", alignment(0)),
         ("an alignment of 48 is no power of two", alignment(48)),
         ("the file ends before the data", header(1, 0, &[&tensor("t", &[8], 0, 0)])),
+        ("TL1 is laid out by a table for each shape, and 8 x 8 is in none", one(&[8, 8], 38, 0)),
+        ("MXFP4 stores blocks of 32 weights, which 8 are not a multiple of", one(&[8, 8], 39, 0)),
         ("the magic number needs 4 bytes, but the file ends after 0", Vec::new()),
     ];
     for (expected, file) in cases {

@@ -45,7 +45,7 @@ const fn blocks(id: u32, name: &'static str, block: usize, bytes: usize) -> List
     Listed { id, name, block, bytes }
 }
 
-/// Ids and sizes of `ggml.h`. Formats of golden stand before this table.
+/// Ids and sizes of `ggml.h`: types that golden has no format of.
 static LISTED: &[Listed] = &[
     blocks(3, "Q4_1", 32, 20),
     blocks(6, "Q5_0", 32, 22),
@@ -72,15 +72,15 @@ static LISTED: &[Listed] = &[
     blocks(41, "Q1_0", 128, 18),
 ];
 
-/// What else an id means in files of other forks, told by the bytes between tensors: `PrismML`'s first `Q2_0` has the
-/// id of llama.cpp's.
-static OTHER_MEANINGS: &[(u32, &str)] = &[(42, "PQ2_0")];
+/// What else an id means in files of other forks, told by the bytes between tensors: Microsoft's `TL2` has the id of
+/// MXFP4, `PrismML`'s first `Q2_0` that of llama.cpp's.
+static OTHER_MEANINGS: &[(u32, &str)] = &[(39, "TL2"), (42, "PQ2_0")];
 
 impl TensorType {
     /// The usual type of this number in GGUF files.
     pub fn from_id(id: u32) -> Option<Self> {
-        let listed = || LISTED.iter().find(|listed| listed.id == id).map(Self::Listed);
-        format::by_type_id(id).map(Self::Format).or_else(listed)
+        let listed = LISTED.iter().find(|listed| listed.id == id).map(Self::Listed);
+        listed.or_else(|| format::by_type_id(id).map(Self::Format))
     }
 
     /// All types of this number, the usual one first.
@@ -170,7 +170,7 @@ mod tests {
             assert!(all[..at].iter().all(|(_, called)| called != name), "{name}");
             assert_eq!(TensorType::named(name).map(TensorType::id), Some(*id));
             let usual = TensorType::from_id(*id).map(TensorType::name);
-            assert!(usual == Some(name) || *name == "I2_S_ARM", "{name}");
+            assert!(usual == Some(name) || ["I2_S_ARM", "TL2"].contains(name), "{name}");
         }
         for (id, name) in OTHER_MEANINGS {
             assert!(TensorType::meanings(*id).any(|meaning| meaning.name() == *name), "{id} {name}");

@@ -6,7 +6,8 @@ mod mixer;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use craftsman_golden::{Scales, TernaryMatrix};
+use craftsman_golden::TernaryMatrix;
+use craftsman_golden::quantize::written_out;
 use craftsman_kernelgen::float::{DenseData, DenseMatrix, PackedDense};
 use craftsman_kernelgen::{Epilogue, KernelCompiler, LinearOptions};
 
@@ -112,7 +113,7 @@ impl<'a> Loader<'a> {
     fn weights(&self, name: &str, matrix: Matrix, factor: f32) -> Result<Weights, ModelError> {
         let ternary = match matrix {
             Matrix::Ternary(ternary) => ternary,
-            Matrix::Dense(dense) => match self.row.ternary.then(|| written_out(&dense)).flatten() {
+            Matrix::Dense(dense) => match self.row.ternary.then(|| ternary(&dense)).flatten() {
                 Some(ternary) => ternary,
                 None if factor == 1.0 => return Ok(Weights::Dense(PackedDense::new(&dense))),
                 None => {
@@ -197,13 +198,7 @@ enum Weights {
     Dense(PackedDense),
 }
 
-/// The ternary matrix that some tool has written out as floats: every value is `-s`, `0` or `+s` for one `s`.
-fn written_out(dense: &DenseMatrix) -> Option<TernaryMatrix> {
-    let values = dense.widened();
-    let scale = values.iter().copied().find(|&value| value != 0.0)?.abs();
-    if !scale.is_finite() || values.iter().any(|value| *value != 0.0 && value.abs() != scale) {
-        return None;
-    }
-    let trits = values.iter().map(|&value| if value == 0.0 { 0 } else { value.signum() as i8 }).collect();
-    TernaryMatrix::new(dense.rows(), dense.cols(), trits, Scales::Tensor(scale)).ok()
+/// The ternary matrix that some tool has written out as floats.
+fn ternary(dense: &DenseMatrix) -> Option<TernaryMatrix> {
+    written_out(&dense.widened(), dense.rows(), dense.cols())
 }

@@ -23,14 +23,14 @@ use shard::Entry;
 
 /// Ways into the folder's files for [`crate::fuzz`].
 pub mod fuzz {
-    use super::{Bytes, Config, ModelError, Path, index_files, shard};
+    use super::{Bytes, Config, ModelError, Path, shard, weight_map};
 
     pub fn safetensors(data: &[u8]) -> Result<(), ModelError> {
         shard::parse(&Bytes::from(data.to_vec())).map(drop)
     }
 
     pub fn config(data: &[u8]) -> Result<(), ModelError> {
-        index_files(data).map(drop).or_else(|_| Config::parse(Path::new("config.json"), data).map(drop))
+        weight_map(data).map(drop).or_else(|_| Config::parse(Path::new("config.json"), data).map(drop))
     }
 }
 
@@ -53,8 +53,9 @@ impl Folder {
         let text = std::fs::read(&path).map_err(|error| ModelError::io(&path, error))?;
         let config = Config::parse(&path, &text)?;
         let mut files = Files::default();
-        for path in shards(folder)? {
-            files.add(&path, shard::open(&path)?)?;
+        match index(folder)? {
+            None => files.open(&folder.join("model.safetensors"))?,
+            Some(index) => files.open_all(folder, &index)?,
         }
         let tensors = files.translate(&config)?;
         Ok(Self { metadata: config.metadata, tensors })
@@ -69,34 +70,34 @@ impl Folder {
     }
 }
 
-/// The files that hold the tensors.
-fn shards(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let index = folder.join("model.safetensors.index.json");
-    if !index.exists() {
-        return Ok(vec![folder.join("model.safetensors")]);
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The file of each tensor, when the folder has an index.
+fn index(folder: &Path) -> Result<Option<BTreeMap<String, String>>, ModelError> {
+    let path = folder.join(INDEX);
+    match std::fs::read(&path) {
+        Ok(text) => weight_map(&text).map(Some).map_err(|error| error.in_file(&path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ModelError::io(&path, error)),
     }
-    let text = std::fs::read(&index).map_err(|error| ModelError::io(&index, error))?;
-    let names = index_files(&text).map_err(|error| error.in_file(&index))?;
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-/// The file names of an index, each once. A name that leads out of the folder is refused.
-fn index_files(text: &[u8]) -> Result<BTreeSet<String>, ModelError> {
+/// The file of each tensor in the text of an index. A name that leads out of the folder is refused.
+fn weight_map(text: &[u8]) -> Result<BTreeMap<String, String>, ModelError> {
     let json: Json =
         serde_json::from_slice(text).map_err(|error| ModelError::corrupt(format!("not JSON: {error}")))?;
     let map = json.get("weight_map").and_then(Json::as_object);
     let map = map.ok_or_else(|| ModelError::corrupt("has no object").key("weight_map"))?;
-    let mut names = BTreeSet::new();
-    for file in map.values() {
+    let file = |(tensor, file): (&String, &Json)| {
         let name = file.as_str().unwrap_or_default();
         let mut parts = Path::new(name).components();
-        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-            let problem = format!("`{}` is no file of the folder", name.escape_debug());
-            return Err(ModelError::corrupt(problem).key("weight_map"));
+        if matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            return Ok((tensor.clone(), name.to_owned()));
         }
-        names.insert(name.to_owned());
-    }
-    Ok(names)
+        let problem = format!("`{}` is no file of the folder", name.escape_debug());
+        Err(ModelError::corrupt(problem).key("weight_map"))
+    };
+    map.iter().map(file).collect()
 }
 
 /// Everything that the files hold, under their own names.
@@ -110,6 +111,27 @@ struct Files {
 const COMPANIONS: [&str; 2] = [".weight_scale", ".rotary_emb.inv_freq"];
 
 impl Files {
+    fn open(&mut self, path: &Path) -> Result<(), ModelError> {
+        self.add(path, shard::open(path)?)
+    }
+
+    /// Opens the files of an index and checks that each holds what the index says.
+    fn open_all(&mut self, folder: &Path, index: &BTreeMap<String, String>) -> Result<(), ModelError> {
+        for file in index.values().collect::<BTreeSet<_>>() {
+            self.open(&folder.join(file))?;
+        }
+        let elsewhere = |(tensor, file): &(&String, &String)| {
+            self.entries.get(*tensor).is_none_or(|(found, _)| *found != folder.join(file))
+        };
+        match index.iter().find(elsewhere) {
+            None => Ok(()),
+            Some((tensor, file)) => {
+                let problem = format!("is not in `{}`, where the index has it", file.escape_debug());
+                Err(ModelError::corrupt(problem).in_file(folder.join(INDEX)).tensor(tensor))
+            }
+        }
+    }
+
     fn add(&mut self, file: &Path, entries: Vec<Entry>) -> Result<(), ModelError> {
         for entry in entries {
             let name = entry.name.clone();
