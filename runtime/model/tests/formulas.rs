@@ -92,7 +92,18 @@ fn same_bits(checkpoint: &Checkpoint, tokens: &[u32], expected: &[f32]) {
 }
 
 fn check_gguf(plain: &Plain, architecture: &str, tensors: &Tensors, extra: &[(&str, Value)]) {
-    let file = write::gguf(plain, architecture, tensors, extra);
+    check_stored(plain, architecture, tensors, tensors, extra);
+}
+
+/// As [`check_gguf`], of a file that stores the tensors in another form.
+fn check_stored(
+    plain: &Plain,
+    architecture: &str,
+    tensors: &Tensors,
+    stored: &Tensors,
+    extra: &[(&str, Value)],
+) {
+    let file = write::gguf(plain, architecture, stored, extra);
     let gguf = Gguf::from_bytes(&format!("{architecture}.gguf"), file).unwrap();
     check(plain, tensors, &Checkpoint::from_gguf(gguf).unwrap());
 }
@@ -113,6 +124,31 @@ fn qwen3_has_norms_on_heads_wider_than_the_residual_stream() {
         "max_position_embeddings": 64, "rms_norm_eps": 1e-06, "hidden_act": "silu", "tie_word_embeddings": false,
         "sliding_window": null, "use_sliding_window": false}"#;
     check_folder(&plain, config, &tensors, NAMES);
+}
+
+#[test]
+fn experts_are_read_stacked_fused_and_apart() {
+    let plain = Plain { head_norms: true, experts: Some((4, 2)), ..BASE };
+    let tensors = plain.random(7);
+    check_gguf(&plain, "qwen3moe", &tensors, &[]);
+    let (mut apart, mut fused) = (tensors.clone(), tensors.clone());
+    for (name, (shape, values)) in &tensors {
+        let Some((stem, _)) = name.split_once("_exps.") else { continue };
+        apart.remove(name);
+        for (expert, values) in values.chunks(shape[1] * shape[2]).enumerate() {
+            apart.insert(format!("{stem}.{expert}.weight"), (shape[1..].to_vec(), values.to_vec()));
+        }
+    }
+    check_stored(&plain, "qwen3moe", &tensors, &apart, &[]);
+    for layer in 0..plain.layers {
+        let take = |part: &str| fused.remove(&format!("blk.{layer}.ffn_{part}_exps.weight")).unwrap();
+        let [(shape, gates), (_, ups)] = ["gate", "up"].map(take);
+        let size = shape[1] * shape[2];
+        let both = gates.chunks(size).zip(ups.chunks(size)).flat_map(|(gate, up)| [gate, up].concat());
+        let shape = vec![shape[0], 2 * shape[1], shape[2]];
+        fused.insert(format!("blk.{layer}.ffn_gate_up_exps.weight"), (shape, both.collect()));
+    }
+    check_stored(&plain, "qwen3moe", &tensors, &fused, &[]);
 }
 
 /// What 1bitLLM's converters make of its masters: trits times their mean, or bare trits and the mean beside them.
@@ -158,9 +194,7 @@ fn bitnet_of_1bit_llm_from_masters_and_from_trits() {
         "rms_norm_eps": 1e-05, "hidden_act": "silu", "input_bits": 8, "weight_bits": 1, "tie_word_embeddings": false}"#;
     check_folder(&plain, config, &masters, NAMES);
     for bare in [false, true] {
-        let file = write::gguf(&plain, "bitnet", &quantised(&masters, bare), &[]);
-        let gguf = Gguf::from_bytes("bitnet.gguf", file).unwrap();
-        check(&plain, &masters, &Checkpoint::from_gguf(gguf).unwrap());
+        check_stored(&plain, "bitnet", &masters, &quantised(&masters, bare), &[]);
     }
 }
 

@@ -82,6 +82,12 @@ fn qwen3_moe_from_both_containers() {
 }
 
 #[test]
+fn qwen3_plain_and_with_its_context_stretched() {
+    check("arch/qwen3", &["."], 16, 0.0);
+    check("arch/qwen3_yarn", &["."], 16, 0.0);
+}
+
+#[test]
 fn olmoe_from_both_containers() {
     check("arch/olmoe", &[".", "model-f16.gguf"], 16, 0.0);
 }
@@ -94,6 +100,7 @@ fn glm4_moe_lite_from_both_containers() {
 #[test]
 fn deepseek_v2_without_compressed_queries() {
     check("arch/deepseek_v2", &["."], 16, 0.0);
+    check("arch/deepseek_v2_yarn", &["."], 16, 0.0);
 }
 
 #[test]

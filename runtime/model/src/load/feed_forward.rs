@@ -41,12 +41,11 @@ impl Loader<'_> {
         let (hidden, ffn) = (self.config.hidden, config.ffn);
         let router = self.dense(&name("ffn_gate_inp"), [config.count, hidden])?;
         let [gate, up, down] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"].map(name);
-        let stack = |name, m, k| self.stack(name, [config.count, m, k]);
-        let (gates, ups) = (stack(&gate, ffn, hidden)?, stack(&up, ffn, hidden)?);
-        let downs = stack(&down, hidden, ffn)?;
+        let entries = self.entries(name, [&gate, &up], config)?;
+        let downs = self.stack(&down, [config.count, hidden, ffn])?;
         let (activation, limit) = (self.config.activation, config.limit);
-        let experts = gates.into_iter().zip(ups).zip(downs).map(|((g, u), d)| {
-            let entry = self.entry([&gate, &up], [g, u], limit)?;
+        let experts = entries.into_iter().zip(downs).map(|(pair, d)| {
+            let entry = self.entry([&gate, &up], pair, limit)?;
             let down = self.linear(&down, d, Epilogue::None)?;
             Ok(Gated { entry, down, activation, limit, sub_norm: None })
         });
@@ -61,6 +60,22 @@ impl Loader<'_> {
             list: experts.collect::<Result<_, ModelError>>()?,
             routing: config.routing(),
         })
+    }
+
+    /// Gate and up of each expert: two stacks, or one whose matrices hold the gate's rows, then those of up.
+    fn entries(
+        &self,
+        name: &dyn Fn(&str) -> String,
+        [gate, up]: [&str; 2],
+        config: ExpertConfig,
+    ) -> Result<Vec<[Weights; 2]>, ModelError> {
+        let (count, ffn, hidden) = (config.count, config.ffn, self.config.hidden);
+        let both = name("ffn_gate_up_exps");
+        if self.checkpoint.has(&both) {
+            return self.split_stack(&both, [count, ffn, hidden]);
+        }
+        let (gates, ups) = (self.stack(gate, [count, ffn, hidden])?, self.stack(up, [count, ffn, hidden])?);
+        Ok(gates.into_iter().zip(ups).map(|(gate, up)| [gate, up]).collect())
     }
 
     /// Gate and up in one kernel, if both are ternary and alike, and nothing comes before the activation.

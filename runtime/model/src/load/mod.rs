@@ -96,11 +96,28 @@ impl<'a> Loader<'a> {
         self.weights(name, self.checkpoint.matrix(name)?, factors[0])
     }
 
-    fn stack(&self, name: &str, shape: [usize; 3]) -> Result<Vec<Weights>, ModelError> {
-        self.check(name, &shape)?;
-        let factors = self.factors(name, shape[0])?;
+    /// The matrices of a stack `[experts, m, k]`; files from before there were stacks have a tensor for each expert.
+    fn stack(&self, name: &str, [count, m, k]: [usize; 3]) -> Result<Vec<Weights>, ModelError> {
+        let apart = |expert: usize| name.replace("_exps.", &format!(".{expert}."));
+        if !self.checkpoint.has(name) && self.checkpoint.has(&apart(0)) {
+            return (0..count).map(|expert| self.matrix(&apart(expert), [m, k])).collect();
+        }
+        self.check(name, &[count, m, k])?;
+        let factors = self.factors(name, count)?;
         let experts = self.checkpoint.experts(name)?.into_iter().zip(factors);
         experts.map(|(matrix, factor)| self.weights(name, matrix, factor)).collect()
+    }
+
+    /// The matrices of a stack `[experts, 2 m, k]`, each in two halves.
+    fn split_stack(&self, name: &str, [count, m, k]: [usize; 3]) -> Result<Vec<[Weights; 2]>, ModelError> {
+        self.check(name, &[count, 2 * m, k])?;
+        let factors = self.factors(name, count)?;
+        let experts = self.checkpoint.experts(name)?.into_iter().zip(factors);
+        let halves = experts.map(|(matrix, factor)| {
+            let [low, high] = halves(&matrix, m, k).map_err(|error| self.place(error, name))?;
+            Ok([self.weights(name, low, factor)?, self.weights(name, high, factor)?])
+        });
+        halves.collect()
     }
 
     /// What the matrices of a tensor are multiplied by: numbers that a file may keep beside it under `.scale`.
@@ -196,6 +213,26 @@ impl<'a> Loader<'a> {
 enum Weights {
     Ternary(TernaryMatrix),
     Dense(PackedDense),
+}
+
+/// The first and the last `m` rows of a matrix `[2 m, k]`.
+fn halves(matrix: &Matrix, m: usize, k: usize) -> Result<[Matrix; 2], ModelError> {
+    let half = |first: usize| match matrix {
+        Matrix::Ternary(ternary) => {
+            let rows = ternary.rows(first..first + m).map_err(|e| ModelError::shape(e.to_string()))?;
+            Ok(Matrix::Ternary(rows.coarsened()))
+        }
+        Matrix::Dense(dense) => {
+            let range = first * k..(first + m) * k;
+            let values = match dense.data() {
+                DenseData::F32(values) => DenseData::F32(values[range].to_vec()),
+                DenseData::F16(values) => DenseData::F16(values[range].to_vec()),
+                DenseData::BF16(values) => DenseData::BF16(values[range].to_vec()),
+            };
+            dense_matrix(m, k, values).map(Matrix::Dense)
+        }
+    };
+    Ok([half(0)?, half(m)?])
 }
 
 /// The ternary matrix that some tool has written out as floats.

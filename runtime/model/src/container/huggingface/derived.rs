@@ -14,18 +14,16 @@ type Entries = Vec<(&'static str, Value)>;
 /// Values that several entries make together, or an entry of another form. They come before those of the table.
 pub fn said_otherwise(json: &Json, model_type: &str) -> Result<Entries, ModelError> {
     let mut out = Vec::new();
+    // The turned dimensions of latent attention have an entry of their own.
     if at(json, "kv_lora_rank").is_some() {
         latent(json, &mut out)?;
+    } else if let Some(turned) = turned_dimensions(json)? {
+        out.push(("rope.dimension_count", Value::U32(turned)));
     }
     match model_type {
         "lfm2" => convolutions(json, &mut out)?,
         "maple" => sliding(json, &mut out)?,
         _ => {}
-    }
-    let factor = ["rope_parameters.partial_rotary_factor", "partial_rotary_factor"];
-    let factor = factor.iter().find_map(|path| at(json, path)).and_then(Json::as_f64);
-    if let (Some(factor), Some(head)) = (factor, number(json, "head_dim")?) {
-        out.push(("rope.dimension_count", Value::U32((f64::from(head) * factor) as u32)));
     }
     if let Some(function) = at(json, "scoring_func") {
         let number = match function.as_str() {
@@ -36,6 +34,21 @@ pub fn said_otherwise(json: &Json, model_type: &str) -> Result<Entries, ModelErr
         out.push(("expert_gating_func", Value::U32(number)));
     }
     Ok(out)
+}
+
+/// `partial_rotary_factor` of a head.
+fn turned_dimensions(json: &Json) -> Result<Option<u32>, ModelError> {
+    let factor = ["rope_parameters.partial_rotary_factor", "partial_rotary_factor"];
+    let Some(factor) = factor.iter().find_map(|path| at(json, path)).and_then(Json::as_f64) else {
+        return Ok(None);
+    };
+    let head = match number(json, "head_dim")? {
+        Some(head) => Some(head),
+        None => number(json, "hidden_size")?
+            .zip(number(json, "num_attention_heads")?)
+            .and_then(|(hidden, heads)| hidden.checked_div(heads)),
+    };
+    Ok(head.map(|head| (f64::from(head) * factor) as u32))
 }
 
 /// What transformers assume where `config.json` is silent.
@@ -169,7 +182,7 @@ mod tests {
         let metadata = parse(
             r#"{"model_type": "deepseek_v2", "num_attention_heads": 16, "num_key_value_heads": 16,
                 "q_lora_rank": null, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
-                "v_head_dim": 128, "hidden_size": 2048, "scoring_func": "softmax",
+                "v_head_dim": 128, "hidden_size": 2048, "partial_rotary_factor": 1.0, "scoring_func": "softmax",
                 "mlp_layer_types": ["dense", "sparse", "sparse"],
                 "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 0.707,
                     "mscale_all_dim": 0.707, "original_max_position_embeddings": 4096, "type": "yarn"}}"#,
@@ -210,7 +223,7 @@ mod tests {
     #[test]
     fn sliding_layers_are_listed() {
         let metadata = parse(
-            r#"{"model_type": "maple", "head_dim": 128, "partial_rotary_factor": 0.5, "sliding_window": 512,
+            r#"{"model_type": "maple", "hidden_size": 2048, "num_attention_heads": 16, "partial_rotary_factor": 0.5, "sliding_window": 512,
                 "layer_types": ["sliding_attention", "full_attention"]}"#,
         );
         assert_eq!(metadata.arch_u32("rope.dimension_count").unwrap(), 64);
