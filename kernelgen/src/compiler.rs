@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use craftsman_golden::quants::QuantMatrix;
 use craftsman_golden::{Granularity, TernaryMatrix};
 use craftsman_isa::HardwareCaps;
 use serde::Serialize;
@@ -18,6 +19,7 @@ use crate::key::{Batch, KernelKey, NameError};
 use crate::linear::{LinearOptions, TernaryLinear};
 use crate::packed::Layout;
 use crate::quantizer::{Quantizer, QuantizerKey};
+use crate::quants::{QuantKernel, QuantKey, QuantLinear};
 use crate::selector::offers;
 use crate::tuning::{Residence, Tuning};
 use crate::verify::{VerifyError, verify};
@@ -47,6 +49,18 @@ pub enum KernelError {
         key: KernelKey,
         /// Why the last candidate was dropped.
         last: String,
+    },
+    /// No backend multiplies with blocks of integers rightly; the portable one always exists, so this is a bug.
+    #[error("no code for a {kind} matrix of {m} x {k}: {error}; please report this with the log")]
+    NoQuant {
+        /// How the matrix is stored.
+        kind: &'static str,
+        /// Rows.
+        m: usize,
+        /// Columns.
+        k: usize,
+        /// Why the last backend was dropped.
+        error: EmitError,
     },
     /// Matrices that one kernel is to multiply with differ in shape or granularity, or are not as many as it takes.
     #[error(
@@ -137,6 +151,7 @@ pub struct KernelCompiler {
     threads: usize,
     known: Mutex<HashMap<Shape, Arc<Kernels>>>,
     quantizers: Mutex<HashMap<QuantizerKey, Arc<Quantizer>>>,
+    quants: Mutex<HashMap<QuantKey, Arc<QuantKernel>>>,
     reports: Mutex<Vec<KernelReport>>,
 }
 
@@ -158,6 +173,7 @@ impl KernelCompiler {
             residence: Residence::Dram,
             known: Mutex::default(),
             quantizers: Mutex::default(),
+            quants: Mutex::default(),
             reports: Mutex::default(),
         }
     }
@@ -343,13 +359,34 @@ impl KernelCompiler {
         Kernels { by_batch, quantizer }
     }
 
+    /// Packs a matrix of blocks of integers for the code of its shape, which is emitted and verified when the shape is
+    /// new.
+    ///
+    /// # Errors
+    /// When the shape is out of range, memory runs out, or, which is a bug, no backend computes rightly.
+    pub fn quantized(&self, matrix: &QuantMatrix) -> Result<QuantLinear, KernelError> {
+        let (m, k) = (matrix.m(), matrix.k());
+        let quantizer = self.quantizer(k, Granularity::Block(matrix.kind().block), 8)?;
+        let mut known = self.quants.lock().unwrap_or_else(PoisonError::into_inner);
+        let kernel = match known.entry(QuantKey::of(matrix)) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => {
+                let kernel = QuantKernel::new(matrix, &self.caps, &quantizer)
+                    .map_err(|error| KernelError::NoQuant { kind: matrix.kind().name, m, k, error })?;
+                Arc::clone(place.insert(Arc::new(kernel)))
+            }
+        };
+        drop(known);
+        QuantLinear::pack(matrix, kernel).map_err(|error| KernelError::Memory { m, k, error })
+    }
+
     /// The quantiser of an input that meets matrices of `k` columns with such scales, to `bits` bits: 8, or 4.
     ///
     /// # Errors
     /// When no backend quantises rightly, which is a bug, or there is no executable memory.
     pub fn quantizer(&self, k: usize, scales: Granularity, bits: u8) -> Result<Arc<Quantizer>, KernelError> {
         let key = KernelKey { activation_bits: bits, ..KernelKey::new(1, k, Batch::Decode, scales) };
-        key.check().map_err(|error| KernelError::Shape { m: 1, k, error })?;
+        key.check_input().map_err(|error| KernelError::Shape { m: 1, k, error })?;
         let mut known = self.quantizers.lock().unwrap_or_else(PoisonError::into_inner);
         match known.entry(QuantizerKey::of(&key)) {
             Entry::Occupied(known) => Ok(Arc::clone(known.get())),

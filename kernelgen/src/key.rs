@@ -135,15 +135,28 @@ impl KernelKey {
     /// # Errors
     /// Names the field that is out of range.
     pub fn check(&self) -> Result<(), NameError> {
+        match self.scales {
+            Granularity::Block(64 | 128 | 256) | Granularity::Tensor | Granularity::Row => self.check_input(),
+            Granularity::Block(_) => {
+                Err(NameError::new("a scale block is 64, 128 or 256 weights", self.scales_name()))
+            }
+        }
+    }
+
+    /// Whether its input can be quantised: that of weights other than trits has blocks of 16 or 32 too.
+    ///
+    /// # Errors
+    /// Names the field that is out of range.
+    pub(crate) fn check_input(&self) -> Result<(), NameError> {
         let block = match self.scales {
-            Granularity::Block(size) => matches!(size, 64 | 128 | 256),
+            Granularity::Block(size) => matches!(size, 16 | 32 | 64 | 128 | 256),
             Granularity::Tensor | Granularity::Row => true,
         };
         match () {
             () if !(1..=MAX_M).contains(&self.m) => Err(NameError::new("m must be 1 to 2^26", self.m)),
             () if !(1..=MAX_K).contains(&self.k) => Err(NameError::new("k must be 1 to 2^22", self.k)),
             () if !block => {
-                Err(NameError::new("a scale block is 64, 128 or 256 weights", self.scales_name()))
+                Err(NameError::new("blocks of activations are 16 to 256 values", self.scales_name()))
             }
             () if !matches!(self.activation_bits, 4 | 8) => {
                 Err(NameError::new("activations are a8 or a4", self.activation_bits))

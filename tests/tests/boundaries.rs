@@ -15,6 +15,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("kernelgen/src/memory", "executable memory"),
     ("kernelgen/src/kernel", "the call into emitted code"),
     ("kernelgen/src/quantizer", "the call into the emitted quantiser"),
+    ("kernelgen/src/quants/mod", "the call into emitted products of blocks of integers"),
     ("kernelgen/src/roofline/probe", "the call into the emitted loops that measure the ceilings"),
     ("kernelgen/src/output", "threads that fill disjoint columns of one matrix"),
     ("kernelgen/src/float/", "vector intrinsics behind a checked feature"),

@@ -263,7 +263,7 @@ impl QuantMatrix {
         })
     }
 
-    /// Row `i` as numbers, each rounded once: the embedding of a token.
+    /// Row `i` as numbers, as [`crate::format`] decodes them: the embedding of a token.
     ///
     /// # Panics
     /// When there is no such row.
@@ -271,9 +271,9 @@ impl QuantMatrix {
         let QuantKind { block, columns, zero, .. } = *self.kind;
         let weight = |superblock: &Superblock, at: usize| {
             let code = f32::from(superblock.codes[at]) - f32::from(zero);
-            code.mul_add(superblock.scale(at / block), -superblock.minimum(at / block))
+            superblock.scale(at / block) * code - superblock.minimum(at / block)
         };
-        self.row(i).flat_map(|superblock| (0..columns).map(move |at| weight(&superblock, at))).collect()
+        self.row(i).flat_map(|block| (0..columns).map(move |at| weight(&block, at))).collect()
     }
 }
 

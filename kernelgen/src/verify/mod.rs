@@ -22,9 +22,9 @@ use crate::key::{Batch, Epilogue, KernelKey};
 use crate::output::OutputMatrix;
 use crate::packed::PackedMatrix;
 use crate::simulate::Fault;
-use patterns::{TOKEN_PATTERNS, token_row, weights};
+use patterns::{TOKEN_PATTERNS, weights};
 
-pub(crate) use patterns::{Random, weights as random_weights};
+pub(crate) use patterns::{Random, token_row, weights as random_weights};
 
 pub use simulated::{Simulated, verify_simulated};
 #[cfg(test)]

@@ -35,7 +35,7 @@ fn weight_row(row: usize, k: usize, random: &mut Random) -> Vec<i8> {
 pub(super) const TOKEN_PATTERNS: usize = 7;
 
 /// The patterns of activations: both extremes, alternating ones, one spike, nothing, and random ones.
-pub(super) fn token_row(token: usize, k: usize, random: &mut Random) -> Vec<i8> {
+pub(crate) fn token_row(token: usize, k: usize, random: &mut Random) -> Vec<i8> {
     let pattern = token % TOKEN_PATTERNS;
     let spike = (random.next() % k as u64) as usize;
     let value = |column: usize| match pattern {
