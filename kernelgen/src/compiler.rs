@@ -235,7 +235,7 @@ impl KernelCompiler {
         let first = weights.first().ok_or(KernelError::Pair)?;
         let shape = |w: &TernaryMatrix| (w.m(), w.k(), w.granularity());
         let (m, k, scales) = shape(first);
-        let key = KernelKey { epilogue, activation_bits, ..KernelKey::new(m, k, Batch::Decode, scales) };
+        let key = KernelKey { activation_bits, epilogue, ..KernelKey::new(m, k, Batch::Decode, scales) };
         if weights.len() != key.matrices() || weights.iter().any(|w| shape(w) != shape(first)) {
             return Err(KernelError::Pair);
         }
@@ -377,7 +377,7 @@ impl KernelCompiler {
             }
         };
         drop(known);
-        QuantLinear::pack(matrix, kernel).map_err(|error| KernelError::Memory { m, k, error })
+        QuantLinear::pack(matrix, kernel, self.threads).map_err(|error| KernelError::Memory { m, k, error })
     }
 
     /// The quantiser of an input that meets matrices of `k` columns with such scales, to `bits` bits: 8, or 4.

@@ -47,6 +47,8 @@ pub struct QuantKind {
     pub zero: u8,
     /// Whether blocks have minimums.
     pub minimums: bool,
+    /// Where a superblock has its halves: what scales and minimums are multiples of.
+    pub halves: &'static [usize],
     unpack: fn(&[u8], &mut Superblock),
     pack: fn(&[f32]) -> Option<Vec<u8>>,
 }
@@ -197,11 +199,8 @@ impl QuantMatrix {
         if bytes.len() != expected {
             return Err(QuantError::Length { kind: kind.name, found: bytes.len(), expected });
         }
-        let mut block = Superblock::default();
-        let finite = |bytes: &[u8]| {
-            kind.unpack(bytes, &mut block);
-            block.d.is_finite() && block.d_minimum.is_finite()
-        };
+        let half = |bytes: &[u8], at: usize| f16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let finite = |bytes: &[u8]| kind.halves.iter().all(|&at| half(bytes, at).is_finite());
         match bytes.chunks_exact(kind.bytes).map(finite).position(|finite| !finite) {
             Some(superblock) => Err(QuantError::Scale { kind: kind.name, superblock }),
             None => Ok(Self { kind, m, k, bytes }),
@@ -248,6 +247,11 @@ impl QuantMatrix {
     /// The bytes, as a file has them.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same, for keeps.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// The superblocks of row `i`.
@@ -303,6 +307,20 @@ fn row_product(w: &QuantMatrix, i: usize, q: &[i8]) -> f32 {
         }
     }
     acc
+}
+
+/// Added to a small number it leaves an integer, since floats from 2^23 to 2^24 are integers: rounded to nearest, ties to
+/// even. Unlike a call of the library's, this is done on whole vectors.
+const INTEGERS: f32 = 12_582_912.0;
+
+/// `x` rounded to the nearest integer, ties to even; |x| is below 2^22.
+fn round_small(x: f32) -> f32 {
+    (x + INTEGERS) - INTEGERS
+}
+
+/// The low byte of `x` rounded so, in two's complement.
+fn round_to_byte(x: f32) -> u8 {
+    (x + INTEGERS).to_bits() as u8
 }
 
 /// A number of half precision, unless it is too large for that.

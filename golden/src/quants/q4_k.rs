@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{QuantKind, Superblock, half};
+use super::{QuantKind, Superblock, half, round_small, round_to_byte};
 
 /// `{ f16 d; f16 dmin; u8 scales[12]; u8 qs[128] }`: eight blocks of 32 with a scale and a minimum of six bits each.
 /// Blocks 2 j and 2 j + 1 are the low and high nibbles of `qs[32 j ..]`. Scale and minimum of blocks 0 to 3 are the
@@ -16,6 +16,7 @@ pub static Q4_K: QuantKind = QuantKind {
     bytes: 144,
     zero: 0,
     minimums: true,
+    halves: &[0, 2],
     unpack,
     pack,
 };
@@ -44,7 +45,7 @@ fn unpack(bytes: &[u8], out: &mut Superblock) {
 }
 
 fn pack(values: &[f32]) -> Option<Vec<u8>> {
-    let fits: Vec<(f32, f32)> = values.chunks(32).map(block_fit).collect();
+    let fits: Vec<(f32, f32)> = values.as_chunks::<32>().0.iter().map(block_fit).collect();
     let largest = |of: fn(&(f32, f32)) -> f32| half(fits.iter().map(of).fold(0.0, f32::max) / 63.0);
     let (d, d_minimum) = (largest(|fit| fit.0)?, largest(|fit| fit.1)?);
     let multiple = |value: f32, unit: f16| {
@@ -53,13 +54,14 @@ fn pack(values: &[f32]) -> Option<Vec<u8>> {
     let mut bytes = vec![0; Q4_K.bytes];
     bytes[..2].copy_from_slice(&d.to_le_bytes());
     bytes[2..4].copy_from_slice(&d_minimum.to_le_bytes());
-    for (block, (fit, values)) in fits.iter().zip(values.chunks(32)).enumerate() {
+    for (block, (fit, values)) in fits.iter().zip(values.as_chunks::<32>().0).enumerate() {
         let (scale, minimum) = (multiple(fit.0, d), multiple(fit.1, d_minimum));
         put_six_bits(&mut bytes[SCALES..CODES], block, scale, minimum);
         let (step, offset) = (d.to_f32() * f32::from(scale), d_minimum.to_f32() * f32::from(minimum));
-        for (index, &value) in values.iter().enumerate() {
-            let code = if step == 0.0 { 0 } else { code_of(value + offset, 1.0 / step) as u8 };
-            bytes[CODES + block / 2 * 32 + index] |= code << (block % 2 * 4);
+        let inverse = if step == 0.0 { 0.0 } else { 1.0 / step };
+        let codes = values.map(|value| round_to_byte(((value + offset) * inverse).clamp(0.0, 15.0)));
+        for (byte, code) in bytes[CODES + block / 2 * 32..].iter_mut().zip(codes) {
+            *byte |= code << (block % 2 * 4);
         }
     }
     Some(bytes)
@@ -77,26 +79,25 @@ fn put_six_bits(packed: &mut [u8], block: usize, scale: u8, minimum: u8) {
 }
 
 fn code_of(value: f32, inverse: f32) -> f32 {
-    (value * inverse).round_ties_even().clamp(0.0, 15.0)
+    round_small((value * inverse).clamp(0.0, 15.0))
 }
 
 /// Scale and minimum (what is taken off, at least 0) under which 32 numbers lose least: codes are made for some scales
 /// around the one that spans the range, and the best scale and minimum for these codes are found by least squares, large
 /// numbers weighing more.
-fn block_fit(values: &[f32]) -> (f32, f32) {
+fn block_fit(values: &[f32; 32]) -> (f32, f32) {
     let least = values.iter().copied().fold(0.0, f32::min);
     let most = values.iter().copied().fold(least, f32::max);
     if most == least {
         return (0.0, -least);
     }
-    let spread = (values.iter().map(|x| x * x).sum::<f32>() / values.len() as f32).sqrt();
-    let weight = |x: f32| spread + x.abs();
+    let spread = (sum(|at| values[at] * values[at]) / 32.0).sqrt();
+    let weights = values.map(|x| spread + x.abs());
     let mut best = (f32::INFINITY, (most - least) / 15.0, -least);
-    for span in (0..=20_u8).map(|i| 14.0 + 0.1 * f32::from(i)) {
-        let codes: Vec<f32> = values.iter().map(|&x| code_of(x - least, span / (most - least))).collect();
-        let (scale, minimum) = least_squares(values, &codes, weight);
-        let error =
-            values.iter().zip(&codes).map(|(&x, &l)| weight(x) * (scale * l - minimum - x).powi(2)).sum();
+    for span in (0..=4_u8).map(|i| 14.0 + 0.5 * f32::from(i)) {
+        let codes = values.map(|x| code_of(x - least, span / (most - least)));
+        let (scale, minimum) = least_squares(values, &codes, &weights);
+        let error = sum(|at| weights[at] * (scale * codes[at] - minimum - values[at]).powi(2));
         if error < best.0 {
             best = (error, scale, minimum);
         }
@@ -105,16 +106,10 @@ fn block_fit(values: &[f32]) -> (f32, f32) {
 }
 
 /// The scale and the minimum, not negative, that fit `scale * code - minimum` to the values best.
-fn least_squares(values: &[f32], codes: &[f32], weight: impl Fn(f32) -> f32) -> (f32, f32) {
-    let [mut w, mut l, mut ll, mut x, mut xl] = [0.0_f32; 5];
-    for (&value, &code) in values.iter().zip(codes) {
-        let weight = weight(value);
-        w += weight;
-        l += weight * code;
-        ll += weight * code * code;
-        x += weight * value;
-        xl += weight * value * code;
-    }
+fn least_squares(values: &[f32; 32], codes: &[f32; 32], weights: &[f32; 32]) -> (f32, f32) {
+    let (w, l) = (sum(|at| weights[at]), sum(|at| weights[at] * codes[at]));
+    let ll = sum(|at| weights[at] * codes[at] * codes[at]);
+    let (x, xl) = (sum(|at| weights[at] * values[at]), sum(|at| weights[at] * values[at] * codes[at]));
     let determinant = w * ll - l * l;
     if determinant > 0.0 {
         let (scale, minimum) = ((w * xl - x * l) / determinant, (l * xl - ll * x) / determinant);
@@ -123,4 +118,15 @@ fn least_squares(values: &[f32], codes: &[f32], weight: impl Fn(f32) -> f32) -> 
         }
     }
     if ll > 0.0 { ((xl / ll).max(0.0), 0.0) } else { (0.0, 0.0) }
+}
+
+/// The sum of 32 terms, as eight sums of every eighth: a vector.
+fn sum(term: impl Fn(usize) -> f32) -> f32 {
+    let mut sums = [0.0_f32; 8];
+    for first in (0..32).step_by(8) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += term(first + lane);
+        }
+    }
+    sums.iter().sum()
 }

@@ -13,6 +13,7 @@ pub static Q8_0: QuantKind = QuantKind {
     bytes: 34,
     zero: 128,
     minimums: false,
+    halves: &[0],
     unpack,
     pack,
 };
@@ -25,11 +26,16 @@ fn unpack(bytes: &[u8], out: &mut Superblock) {
     }
 }
 
-/// As llama.cpp: `d = max|x| / 127`, `q = round(x / d)`, ties away from zero.
+/// As llama.cpp: `d = max|x| / 127`, `q = round(x / d)`, ties away from zero: what is just short of half is added and the
+/// rest cut off, as the library does.
 fn pack(values: &[f32]) -> Option<Vec<u8>> {
     let d = values.iter().fold(0.0_f32, |max, v| max.max(v.abs())) / 127.0;
     let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
     let mut bytes = half(d)?.to_le_bytes().to_vec();
-    bytes.extend(values.iter().map(|v| ((v * inverse).round() as i8).cast_unsigned()));
+    let short_of_half = 0.5 - 0.25 * f32::EPSILON;
+    bytes.extend(values.iter().map(|v| {
+        let x = v * inverse;
+        ((x + short_of_half.copysign(x)) as i32) as u8
+    }));
     Some(bytes)
 }

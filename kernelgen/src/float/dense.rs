@@ -1,5 +1,7 @@
 //! Dense matrices, as they come from a file and as the matrix product wants them.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 /// The numbers of a [`DenseMatrix`], row major.
@@ -76,10 +78,19 @@ impl DenseMatrix {
 
     /// All numbers as `f32`, row major: exact.
     pub fn widened(&self) -> Vec<f32> {
+        self.rows_widened(0..self.rows)
+    }
+
+    /// The numbers of some rows as `f32`, row major: exact.
+    ///
+    /// # Panics
+    /// When there are no such rows.
+    pub fn rows_widened(&self, rows: Range<usize>) -> Vec<f32> {
+        let range = rows.start * self.cols..rows.end * self.cols;
         match &self.data {
-            DenseData::F32(values) => values.clone(),
-            DenseData::F16(values) => values.iter().map(|v| v.to_f32()).collect(),
-            DenseData::BF16(values) => values.iter().map(|v| v.to_f32()).collect(),
+            DenseData::F32(values) => values[range].to_vec(),
+            DenseData::F16(values) => values[range].iter().map(|v| v.to_f32()).collect(),
+            DenseData::BF16(values) => values[range].iter().map(|v| v.to_f32()).collect(),
         }
     }
 }

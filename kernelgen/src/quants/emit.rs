@@ -79,6 +79,10 @@ impl Speech<'_> {
         (slot * self.geometry.vector()) as i64
     }
 
+    fn release(&mut self, vectors: impl IntoIterator<Item = Vector>) {
+        vectors.into_iter().for_each(|vector| self.e.release(vector));
+    }
+
     /// The totals of one token; moves on to the next one's activations and words.
     fn token(&mut self) {
         let zero = self.e.vector();
@@ -114,7 +118,7 @@ impl Speech<'_> {
         }
         let value = self.e.vector();
         for field in 0..FIELDS {
-            for part in 0..1 + usize::from(self.geometry.kind.minimums) {
+            for part in 0..=usize::from(self.geometry.kind.minimums) {
                 self.e.load(value, self.weights, self.slot(field));
                 self.half(value, part);
                 self.e.store(self.scratch, self.slot([D, D_MINIMUM][part] + field), value);
@@ -154,7 +158,7 @@ impl Speech<'_> {
         for block in 0..blocks {
             let sums = self.sums(block * steps..(block + 1) * steps);
             self.add(block, &sums);
-            sums.into_iter().flatten().for_each(|sum| self.e.release(sum));
+            self.release(sums.into_iter().flatten());
         }
         self.e.advance(self.weights, self.slot(self.geometry.group_vectors(blocks)));
         self.e.advance(self.activations, (blocks * self.geometry.kind.block) as i64);
@@ -182,7 +186,7 @@ impl Speech<'_> {
                 }
             }
         }
-        [x, w, part].into_iter().for_each(|vector| self.e.release(vector));
+        self.release([x, w, part]);
         self.widen(&sums);
         sums
     }
@@ -257,7 +261,7 @@ impl Speech<'_> {
             }
             self.e.store(self.scratch, self.slot(TOTALS + field), total);
         }
-        [correction, scale, total].into_iter().for_each(|vector| self.e.release(vector));
+        self.release([correction, scale, total]);
     }
 
     /// `to` = the scales (`part` 0) or minimums of a block of a group.
@@ -291,6 +295,6 @@ impl Speech<'_> {
                 self.e.store_lanes(self.output, (4 * field * lanes) as i64, y, here);
             }
         }
-        [a, y].into_iter().for_each(|vector| self.e.release(vector));
+        self.release([a, y]);
     }
 }

@@ -1,6 +1,6 @@
 //! How blocks of integers lie in memory.
 
-use craftsman_golden::quants::{MOST_COLUMNS, QuantKind, QuantMatrix, Superblock};
+use craftsman_golden::quants::{QuantKind, QuantMatrix, Superblock};
 use memmap2::MmapMut;
 
 /// Groups of rows in a panel, each a vector of lanes.
@@ -90,46 +90,56 @@ impl Geometry {
         self.m.div_ceil(self.panel_rows())
     }
 
-    /// Packs a matrix. Rows that do not exist are zeros.
+    /// Packs a matrix, with as many threads. Rows that do not exist are zeros.
     ///
     /// # Errors
     /// When the operating system has no memory left.
-    pub(super) fn pack(&self, matrix: &QuantMatrix) -> std::io::Result<MmapMut> {
+    pub(super) fn pack(&self, matrix: &QuantMatrix, threads: usize) -> std::io::Result<MmapMut> {
         let mut pages = MmapMut::map_anon(self.panels() * self.panel_bytes())?;
-        for (panel, bytes) in pages.chunks_exact_mut(self.panel_bytes()).enumerate() {
-            let first = panel * self.panel_rows();
+        let share = self.panels().div_ceil(threads.max(1));
+        std::thread::scope(|scope| {
+            for (part, bytes) in pages.chunks_mut(share * self.panel_bytes()).enumerate() {
+                scope.spawn(move || self.pack_panels(matrix, part * share, bytes));
+            }
+        });
+        Ok(pages)
+    }
+
+    /// Packs the panels from `first` on, as many as `bytes` holds.
+    fn pack_panels(&self, matrix: &QuantMatrix, first: usize, bytes: &mut [u8]) {
+        for (panel, bytes) in bytes.chunks_exact_mut(self.panel_bytes()).enumerate() {
+            let first = (first + panel) * self.panel_rows();
             for row in first..self.m.min(first + self.panel_rows()) {
                 let (field, lane) = ((row - first) / self.lanes, (row - first) % self.lanes);
                 self.pack_row(matrix.row(row), bytes, field, lane);
             }
         }
-        Ok(pages)
     }
 
     fn pack_row(&self, row: impl Iterator<Item = Superblock>, bytes: &mut [u8], field: usize, lane: usize) {
         let (vector, blocks) = (self.vector(), self.k / self.kind.block);
         // Where the next block's group begins, in vectors, and how many blocks of it are behind.
         let (mut at, mut done) = (0, 0);
-        let mut put = |vectors: usize, byte: usize, value: u8| {
-            bytes[vectors * vector + 4 * lane + byte] |= value;
+        let mut put = |vectors: usize, value: u32| {
+            let place = &mut bytes[vectors * vector + 4 * lane..][..4];
+            place.iter_mut().zip(value.to_le_bytes()).for_each(|(byte, value)| *byte |= value);
         };
         for (index, superblock) in row.enumerate() {
             if self.has_header() {
-                let halves = [superblock.d, superblock.d_minimum].map(half::f16::to_le_bytes);
-                halves
-                    .as_flattened()
-                    .iter()
-                    .enumerate()
-                    .for_each(|(byte, &value)| put(at + field, byte, value));
+                let halves =
+                    u32::from(superblock.d.to_bits()) | u32::from(superblock.d_minimum.to_bits()) << 16;
+                put(at + field, halves);
                 at += FIELDS;
             }
             for block in 0..self.kind.blocks() {
-                self.pack_scale(&superblock, block, done, |part, byte, value| {
-                    put(at + FIELDS * part + field, byte, value);
-                });
+                for (part, value) in self.scales(&superblock, block, done).into_iter().enumerate() {
+                    if part == 0 || self.kind.minimums {
+                        put(at + FIELDS * part + field, value);
+                    }
+                }
                 let codes = &superblock.codes[block * self.kind.block..][..self.kind.block];
                 let place = at + self.scale_vectors() + done * self.block_steps() * self.step_vectors();
-                self.pack_codes(codes, field, |vectors, byte, value| put(place + vectors, byte, value));
+                self.pack_codes(codes, field, |vectors, value| put(place + vectors, value));
                 done += 1;
                 let last = index * self.kind.blocks() + block + 1 == blocks;
                 if done == self.group_blocks() || last {
@@ -140,39 +150,25 @@ impl Geometry {
         }
     }
 
-    /// `put(scale or minimum, byte of the lane, value)` for block `place` of its group.
-    fn pack_scale(
-        &self,
-        superblock: &Superblock,
-        block: usize,
-        place: usize,
-        mut put: impl FnMut(usize, usize, u8),
-    ) {
+    /// What the lane holds of the scale and the minimum of a block, `place` of its group.
+    fn scales(&self, superblock: &Superblock, block: usize, place: usize) -> [u32; 2] {
         if self.has_header() {
-            put(0, place, superblock.scales[block].cast_unsigned());
-            if self.kind.minimums {
-                put(1, place, superblock.minimums[block]);
-            }
+            let bytes = [superblock.scales[block].cast_unsigned(), superblock.minimums[block]];
+            bytes.map(|byte| u32::from(byte) << (8 * place))
         } else {
-            let [low, high] = superblock.d.to_le_bytes();
-            put(0, 2 * place, low);
-            put(0, 2 * place + 1, high);
+            [u32::from(superblock.d.to_bits()) << (16 * place), 0]
         }
     }
 
-    /// `put(vector, byte of the lane, bits)` for the codes of a block of one row in `field`.
-    fn pack_codes(&self, codes: &[u8], field: usize, mut put: impl FnMut(usize, usize, u8)) {
-        debug_assert!(codes.len() <= MOST_COLUMNS);
-        for (column, &code) in codes.iter().enumerate() {
-            let (mut vector, mut below) = (column / STEP_COLUMNS * self.step_vectors(), 0);
+    /// `put(vector, lane)` for the codes of a block of one row in `field`, four columns at a time.
+    fn pack_codes(&self, codes: &[u8], field: usize, mut put: impl FnMut(usize, u32)) {
+        for (step, columns) in codes.as_chunks::<STEP_COLUMNS>().0.iter().enumerate() {
+            let (mut vector, mut below) = (step * self.step_vectors(), 0);
             for &bits in self.planes() {
                 let fields = 8 / bits as usize;
-                let value = code >> below & ((1 << bits) - 1);
-                put(
-                    vector + field / fields,
-                    column % STEP_COLUMNS,
-                    value << (bits as usize * (field % fields)),
-                );
+                let mask = u32::from_le_bytes([(1 << bits) - 1; STEP_COLUMNS]);
+                let value = u32::from_le_bytes(*columns) >> below & mask;
+                put(vector + field / fields, value << (bits as usize * (field % fields)));
                 vector += FIELDS.div_ceil(fields);
                 below += bits;
             }

@@ -121,7 +121,7 @@ impl QuantKernel {
             EmitError::new(format_args!("{backend} multiplies {} {m} x {k} wrongly: {what}", kind.name))
         };
         let matrix = trial(kind, rows, k, &mut random).map_err(|error| fail(&error))?;
-        let pages = Geometry { m: rows, ..self.geometry }.pack(&matrix).map_err(|error| fail(&error))?;
+        let pages = Geometry { m: rows, ..self.geometry }.pack(&matrix, 1).map_err(|error| fail(&error))?;
         for tokens in [1, TOKENS] {
             let (q, a) = trial_tokens(tokens, k, &mut random);
             let x = Activations::from_quantized(&q, &a, k, Granularity::Block(kind.block));
@@ -184,8 +184,12 @@ impl QuantKernel {
 impl QuantLinear {
     /// # Errors
     /// When the operating system has no memory left.
-    pub(crate) fn pack(matrix: &QuantMatrix, kernel: Arc<QuantKernel>) -> std::io::Result<Self> {
-        Ok(Self { pages: kernel.geometry.pack(matrix)?, kernel })
+    pub(crate) fn pack(
+        matrix: &QuantMatrix,
+        kernel: Arc<QuantKernel>,
+        threads: usize,
+    ) -> std::io::Result<Self> {
+        Ok(Self { pages: kernel.geometry.pack(matrix, threads)?, kernel })
     }
 
     /// Output features.
@@ -217,6 +221,11 @@ impl QuantLinear {
     /// Size of the packed weights in memory.
     pub fn size(&self) -> usize {
         self.pages.len()
+    }
+
+    /// Columns that share a scale; [`Activations`] must be quantised for it.
+    pub fn scales(&self) -> Granularity {
+        self.kernel.scales()
     }
 
     /// What quantises its input, for [`Activations::quantize`].

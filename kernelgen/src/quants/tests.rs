@@ -11,13 +11,8 @@ fn any_matrix(kind: &'static QuantKind, m: usize, k: usize, seed: u64) -> QuantM
     let mut random = Random::new(seed);
     let mut bytes: Vec<u8> = (0..m * k / kind.columns * kind.bytes).map(|_| random.next() as u8).collect();
     for superblock in bytes.chunks_exact_mut(kind.bytes) {
-        // Halves with their highest exponent bit clear are below 2; where they stand, the kind's file says.
-        let places: &[usize] = match kind.name {
-            "Q8_0" => &[1],
-            "Q6_K" => &[209],
-            _ => &[1, 3],
-        };
-        places.iter().for_each(|&place| superblock[place] &= 0xBF);
+        // Halves with their highest exponent bit clear are below 2.
+        kind.halves.iter().for_each(|&place| superblock[place + 1] &= 0xBF);
     }
     QuantMatrix::from_bytes(kind, m, k, bytes).unwrap()
 }
@@ -42,7 +37,7 @@ proptest! {
         for backend in backend::ALL.iter().filter(|b| b.runs_on(compiler.caps()) && b.serves(&[])) {
             let geometry = Geometry { kind, lanes: backend.lanes(), m, k };
             let kernel = QuantKernel::on(*backend, geometry, compiler.caps(), &quantizer).unwrap();
-            let linear = QuantLinear::pack(&matrix, Arc::new(kernel)).unwrap();
+            let linear = QuantLinear::pack(&matrix, Arc::new(kernel), threads).unwrap();
             let mut y = vec![f32::NAN; tokens * m];
             for mut part in OutputMatrix::new(&mut y, tokens, m).split(linear.panel_rows(), threads) {
                 linear.run(&x, &mut part);
@@ -70,7 +65,7 @@ fn every_assembler_multiplies_as_golden_does() {
                 let x = Activations::from_quantized(&q, &a, k, Granularity::Block(kind.block));
                 let used = &x.words()[..tokens * (1 + k / kind.block)];
                 let buffers = vec![
-                    (Field::Weights, geometry.pack(&matrix).unwrap().to_vec(), Access::Read),
+                    (Field::Weights, geometry.pack(&matrix, 1).unwrap().to_vec(), Access::Read),
                     (Field::Activations, x.q().iter().map(|q| q.cast_unsigned()).collect(), Access::Read),
                     (Field::TokenWords, words(used), Access::Read),
                     (Field::Output, vec![0xA5; 4 * tokens * m], Access::ReadWrite),

@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use craftsman::SamplingOptions;
 use craftsman::container::I2sRule;
+use craftsman::{QuantKind, SamplingOptions};
 use tracing_subscriber::EnvFilter;
 
 /// Run ternary language models on kernels emitted for this processor.
@@ -40,6 +40,11 @@ Exit codes:
   0  done
   1  the model, a file or the machine is at fault
   2  the command line is at fault";
+
+/// The type of a head, by name.
+fn head(name: &str) -> Result<&'static QuantKind, String> {
+    QuantKind::by_name(&name.to_ascii_uppercase()).ok_or_else(|| "one of q8_0, q6_k, q4_k".to_owned())
+}
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -184,6 +189,10 @@ pub struct Shared {
     /// Threads to compute with [default: the physical cores this process may use]
     #[arg(short, long, global = true)]
     pub threads: Option<NonZeroUsize>,
+    /// What to round the head to: `q8_0`, `q6_k` or `q4_k`; fewer bits are faster and change the text a little [default: as the
+    /// file has it]
+    #[arg(long, global = true, value_name = "TYPE", value_parser = head)]
+    pub head: Option<&'static QuantKind>,
     /// Tokens to generate [default: 64; of bench: 128]
     #[arg(short = 'n', long, global = true)]
     pub max_tokens: Option<usize>,

@@ -32,7 +32,7 @@ pub use craftsman_model::container::{self, Checkpoint, ContainerKind};
 pub use craftsman_model::tokenizer::{self, Tokenizer};
 pub use craftsman_model::{
     ErrorKind, ExpertConfig, Finish, GenerateOptions, Generation, LoadOptions, Model, ModelConfig,
-    ModelError, Perplexity, Progress, RopeConfig, Sampler, SamplingOptions, Session, Statistics,
+    ModelError, Perplexity, Progress, QuantKind, RopeConfig, Sampler, SamplingOptions, Session, Statistics,
     architecture, generate, perplexity, write_aside,
 };
 

@@ -10,6 +10,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod generate;
+mod head;
 mod layer;
 mod load;
 mod model;
@@ -23,6 +24,7 @@ pub mod tokenizer;
 pub use aside::write_aside;
 pub use cache::KvCache;
 pub use config::{ExpertConfig, LatentConfig, LayerKind, Mixing, ModelConfig, RopeConfig};
+pub use craftsman_golden::quants::{self, QuantKind};
 pub use error::{ErrorKind, ModelError};
 pub use generate::{Finish, GenerateOptions, Generation, Statistics, generate};
 pub use model::{LoadOptions, Model, Progress};

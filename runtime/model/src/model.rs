@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use craftsman_golden::float::{RopeScaling, RopeTable};
+use craftsman_golden::quants::QuantKind;
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::float::{FloatOps, PackedDense};
 use craftsman_kernelgen::tuning::Tuning;
@@ -14,6 +15,7 @@ use craftsman_kernelgen::{KernelCompiler, KernelReport};
 use crate::architecture::Architecture;
 use crate::config::ModelConfig;
 use crate::container::Checkpoint;
+use crate::head;
 use crate::layer::{Block, Engine, Linear, Norm};
 use crate::load::Loader;
 use crate::session::Session;
@@ -27,6 +29,9 @@ pub struct LoadOptions<'a> {
     pub threads: Option<NonZeroUsize>,
     /// The processor to make kernels for; by default this one, under the ceiling of `CRAFTSMAN_MAX_ISA`.
     pub caps: Option<HardwareCaps>,
+    /// What to round the head to, for speed; as the file has it by default. At two billion parameters a head of half
+    /// precision costs more bandwidth a token than all ternary weights.
+    pub head: Option<&'static QuantKind>,
     /// Positions a session may hold, if fewer than the model was made for.
     pub context: Option<usize>,
     /// Called after every block that was loaded, from any thread.
@@ -91,12 +96,16 @@ impl Model {
         let compiler = compiler.with_tuning(tuning).with_threads(threads.count());
         let loader = Loader::new(checkpoint, row, &config, &compiler);
 
-        let embedding = Arc::new(loader.dense("token_embd.weight", [config.vocab, config.hidden])?);
-        let head = if checkpoint.has("output.weight") {
-            Arc::new(loader.dense("output.weight", [config.vocab, config.hidden])?)
-        } else {
-            Arc::clone(&embedding)
-        };
+        let shape = [config.vocab, config.hidden];
+        let embedding = loader.numbers("token_embd.weight", shape)?;
+        let own =
+            checkpoint.has("output.weight").then(|| loader.numbers("output.weight", shape)).transpose()?;
+        let quantised = |kind| head::quantised(own.as_ref().unwrap_or(&embedding), kind, &compiler, &threads);
+        let quantised = options.head.map(quantised).transpose()?;
+        let embedding = Arc::new(PackedDense::new(&embedding));
+        let head = quantised.unwrap_or_else(|| {
+            Linear::Dense(own.map_or_else(|| Arc::clone(&embedding), |own| Arc::new(PackedDense::new(&own))))
+        });
         let norm = loader.norm(&format!("{}.weight", row.output_norm), config.hidden)?;
         let blocks = load_blocks(&loader, &threads, options)?;
         let divisors = loader.rope_divisors()?.map(RopeScaling::Divisors);
@@ -107,7 +116,7 @@ impl Model {
         let model = Self {
             context: options.context.unwrap_or(config.context).clamp(1, config.context),
             ops: FloatOps::for_caps(&caps),
-            head: Linear::Dense(head),
+            head,
             load_time: start.elapsed(),
             caps,
             threads,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::cache::KvCache;
-use crate::layer::{self, Place, Product, Quantised, Scratch, sized};
+use crate::head::HeadInput;
+use crate::layer::{Place, Scratch, sized};
 use crate::{ErrorKind, Model, ModelError};
 
 /// Tokens that go through the layers together: bounds the memory of a long prompt, and does not change its result.
@@ -32,8 +33,8 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct Buffers {
     x: Vec<f32>,
-    normed: Vec<f32>,
     logits: Vec<f32>,
+    head: HeadInput,
     layers: Scratch,
 }
 
@@ -148,13 +149,13 @@ fn run_chunks(
         match &mut wanted {
             Wanted::Last(logits) if first + chunk.len() == tokens.len() => {
                 logits.resize(model.config().vocab, 0.0);
-                head(model, &x[(chunk.len() - 1) * width..], &mut buffers.normed, logits);
+                buffers.head.run(model, &x[(chunk.len() - 1) * width..], logits)?;
             }
             Wanted::Last(_) => {}
             Wanted::Each(visit) => {
                 for (part, x) in x.chunks(HEAD_CHUNK * width).enumerate() {
                     let logits = sized(&mut buffers.logits, x.len() / width * model.config().vocab);
-                    head(model, x, &mut buffers.normed, logits);
+                    buffers.head.run(model, x, logits)?;
                     let rows = logits.chunks_exact(model.config().vocab).enumerate();
                     rows.for_each(|(row, logits)| visit(first + part * HEAD_CHUNK + row, logits));
                 }
@@ -184,13 +185,4 @@ fn run_blocks(
     }
     cache.advance(tokens.len());
     Ok(())
-}
-
-/// `logits = head * norm(x)` for rows of `x`, `[rows, hidden]`.
-fn head(model: &Model, x: &[f32], normed: &mut Vec<f32>, logits: &mut [f32]) {
-    let engine = model.engine();
-    let normed = sized(normed, x.len());
-    model.norm.apply(&engine, x, normed);
-    let input = Quantised::default();
-    layer::run(&engine, vec![Product { linear: &model.head, x: normed, input: &input, out: logits }]);
 }

@@ -40,7 +40,12 @@ fn open(model: Option<&Path>, shared: &Shared) -> Result<Checkpoint, ModelError>
 fn load(checkpoint: &Checkpoint, shared: &Shared) -> Result<Arc<Model>, ModelError> {
     let bar = progress::bar("loading", 0);
     let advance = |progress: craftsman::Progress| bar.set(progress.done as u64, progress.total as u64);
-    let options = LoadOptions { threads: shared.threads, progress: Some(&advance), ..LoadOptions::default() };
+    let options = LoadOptions {
+        threads: shared.threads,
+        head: shared.head,
+        progress: Some(&advance),
+        ..LoadOptions::default()
+    };
     Model::load(checkpoint, &options)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use craftsman_golden::Granularity;
 use craftsman_golden::quantize::NonFinite;
 use craftsman_kernelgen::float::{FloatOps, PANEL_ROWS, PackedDense};
-use craftsman_kernelgen::{Activations, Epilogue, OutputColumns, OutputMatrix, TernaryLinear};
+use craftsman_kernelgen::{Activations, Epilogue, OutputColumns, OutputMatrix, QuantLinear, TernaryLinear};
 
 use super::Engine;
 use crate::{ErrorKind, ModelError};
@@ -20,6 +20,8 @@ pub(crate) enum Linear {
     Ternary(TernaryLinear),
     /// f32, f16 or bf16 weights, multiplied in f32.
     Dense(Arc<PackedDense>),
+    /// Integers in blocks: absmax int8 input, integer products a block, scales.
+    Quant(QuantLinear),
 }
 
 impl Linear {
@@ -28,6 +30,7 @@ impl Linear {
         match self {
             Self::Ternary(linear) => linear.m(),
             Self::Dense(dense) => dense.rows(),
+            Self::Quant(linear) => linear.m(),
         }
     }
 
@@ -36,6 +39,7 @@ impl Linear {
         match self {
             Self::Ternary(linear) => linear.k(),
             Self::Dense(dense) => dense.cols(),
+            Self::Quant(linear) => linear.k(),
         }
     }
 
@@ -44,6 +48,7 @@ impl Linear {
         match self {
             Self::Ternary(linear) => linear.size(),
             Self::Dense(dense) => dense.bytes(),
+            Self::Quant(linear) => linear.size(),
         }
     }
 
@@ -56,16 +61,15 @@ impl Linear {
         match self {
             Self::Ternary(linear) => linear.panel_rows(),
             Self::Dense(_) => PANEL_ROWS,
+            Self::Quant(linear) => linear.panel_rows(),
         }
     }
 
     fn run(&self, ops: FloatOps, x: &[f32], input: &Quantised, mut out: OutputColumns<'_>) {
         match self {
-            Self::Ternary(linear) => {
-                let input = input.find(linear.scales());
-                linear.run(input.expect("`fill` saw every projection that runs on this input"), &mut out);
-            }
+            Self::Ternary(linear) => linear.run(input.find(linear.scales()), &mut out),
             Self::Dense(dense) => ops.dense_matmul(dense, x, &mut out),
+            Self::Quant(linear) => linear.run(input.find(linear.scales()), &mut out),
         }
     }
 }
@@ -87,24 +91,31 @@ impl Quantised {
     ) -> Result<(), ModelError> {
         self.valid = 0;
         for linear in linears {
-            let Linear::Ternary(linear) = linear else { continue };
-            let granularity = linear.scales();
+            let (granularity, quantizer) = match linear {
+                Linear::Ternary(linear) => (linear.scales(), linear.quantizer()),
+                Linear::Quant(linear) => (linear.scales(), linear.quantizer()),
+                Linear::Dense(_) => continue,
+            };
             let known = self.forms[..self.valid].iter().position(|form| form.suits(granularity));
             let index = known.unwrap_or(self.valid);
             if known.is_none() {
                 if self.forms.len() == self.valid {
                     self.forms.push(Activations::new());
                 }
-                self.forms[index].quantize(linear.quantizer(), x, n).map_err(non_finite)?;
+                self.forms[index].quantize(quantizer, x, n).map_err(non_finite)?;
                 self.valid += 1;
             }
-            linear.prepare(&mut self.forms[index]);
+            if let Linear::Ternary(linear) = linear {
+                linear.prepare(&mut self.forms[index]);
+            }
         }
         Ok(())
     }
 
-    fn find(&self, granularity: Granularity) -> Option<&Activations> {
-        self.forms[..self.valid].iter().find(|form| form.suits(granularity))
+    /// What [`fill`](Self::fill), which saw every projection that runs on this input, made for these scales.
+    fn find(&self, granularity: Granularity) -> &Activations {
+        let form = self.forms[..self.valid].iter().find(|form| form.suits(granularity));
+        form.expect("`fill` saw every projection that runs on this input")
     }
 }
 

@@ -67,9 +67,13 @@ impl<'a> Loader<'a> {
     }
 
     /// A matrix that is never ternary: embedding, head, router.
-    pub(crate) fn dense(&self, name: &str, shape: [usize; 2]) -> Result<PackedDense, ModelError> {
+    pub(crate) fn numbers(&self, name: &str, shape: [usize; 2]) -> Result<DenseMatrix, ModelError> {
         self.check(name, &shape)?;
-        Ok(PackedDense::new(&self.checkpoint.dense(name)?))
+        self.checkpoint.dense(name)
+    }
+
+    fn dense(&self, name: &str, shape: [usize; 2]) -> Result<PackedDense, ModelError> {
+        Ok(PackedDense::new(&self.numbers(name, shape)?))
     }
 
     /// Divisors of the rope frequencies, if the file keeps any.

@@ -1,7 +1,7 @@
 //! Fixtures: models, and what other people's tools say about them.
 
 // Each test binary uses a part of it.
-#![allow(dead_code)] // each test file uses some of it
+#![allow(dead_code)]
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
