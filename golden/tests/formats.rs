@@ -228,6 +228,20 @@ fn document_of_bitnet_t158_shows_the_tested_bytes() {
 }
 
 #[test]
+fn document_of_formats_lists_them_all() {
+    let text = include_str!("../../docs/formats/README.md");
+    for f in any_shape() {
+        // Many rows, so that what stands once a tensor does not count; a row of 8192 so that its scale hardly does.
+        let bits = 8.0 * f.bytes(4096, 8192).expect("whole blocks") as f64 / (4096.0 * 8192.0);
+        let row = format!("| {} | {} | {} | {bits:.4} |", f.name(), f.type_id(), f.block_len());
+        let end = if f.is_written() { "| yes |" } else { "| |" };
+        let mut lines = text.lines();
+        assert!(lines.any(|line| line.starts_with(&row) && line.ends_with(end)), "{row} ... {end}");
+    }
+    assert!(text.contains("| TL1 | 38 |") && text.contains("| TL2 | 39 |"));
+}
+
+#[test]
 fn dense_formats_round_to_nearest_even_and_refuse_overflow() {
     let encode = |name, x: f32| format(name).encode_f32(&[x]);
     assert_eq!(encode("F16", 1.0 + 1.0 / 2048.0), Ok(vec![0x00, 0x3c]), "a tie");

@@ -22,7 +22,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("kernelgen/src/simulate/tests/native", "the processor beside its simulator"),
     ("kernelgen/tests/hygiene/guarded", "pages that nobody may touch, and calls that see the registers"),
     ("runtime/model/src/container/mapping", "memory-mapped files"),
-    ("runtime/model/tests/containers_hostile", "an allocator that counts"),
+    ("runtime/model/tests/counting", "an allocator that counts"),
     ("benches/src/peers/ggml", "calls into llama.cpp, compiled with the feature `peers` only"),
 ];
 

@@ -20,6 +20,7 @@ mod tq1_0;
 mod tq2_0;
 mod walk;
 
+pub use dense::F32;
 pub use error::FormatError;
 
 use crate::quantize::ScaleStorage;

@@ -5,41 +5,14 @@
 //! that lie in one chosen place. Files that a fuzzer found are in `tests/fixtures/hostile`.
 
 mod containers_support;
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
+use counting::{TURN, peak_of};
 use craftsman_model::ModelError;
 use craftsman_model::container::{Array, GgufWriter, TensorType, Value};
 use craftsman_model::fuzz;
-
-/// The system's allocator with a count of live bytes and its highest value.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// Only one test counts at a time.
-static TURN: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call goes to `System` unchanged, so its contract is kept by `System`; the counters do not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System::alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`, and `pointer` came from `System::alloc` above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const ALLOWANCE: usize = 64 << 20;
 
@@ -54,10 +27,7 @@ fn measured_within(
     data: &[u8],
     body: fn(&[u8]) -> Result<(), ModelError>,
 ) -> Result<(), ModelError> {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let result = body(data);
-    let peak = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+    let (result, peak) = peak_of(|| body(data));
     assert!(peak <= data.len() + allowance, "{name}: {peak} bytes allocated for {} of file", data.len());
     if let Err(error) = &result {
         assert!(error.file().is_some() && !error.remedy().is_empty(), "{name}: {error}");

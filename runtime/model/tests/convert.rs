@@ -1,16 +1,19 @@
 //! Conversion: what is ternary stays what it is, what does not fit is refused, and files appear whole.
 
 mod containers_support;
+mod support;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use containers_support::open;
 use craftsman_golden::{Scales, TernaryMatrix};
 use craftsman_model::container::{Checkpoint, Conversion, Converted, GgufWriter, Matrix, TensorType};
 use craftsman_model::tokenizer::Tokenizer;
-use craftsman_model::{ErrorKind, ModelError};
+use craftsman_model::{ErrorKind, LoadOptions, Model, ModelError};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use support::{Reference, bits};
 use tempfile::TempDir;
 
 const TERNARY: [&str; 5] = ["TQ1_0", "TQ2_0", "I2_S", "Q2_0", "BITNET_T158"];
@@ -149,7 +152,7 @@ fn folders_become_files_that_other_tools_would_write() {
         let (from, other) = (open(&format!("arch/{name}")), open(&format!("arch/{name}/model-f16.gguf")));
         let made = folder.convert(&from, "F16", "made.gguf").unwrap();
         // Rows of queries and keys are in GGUF's order, as llama.cpp's converter writes them.
-        for info in other.tensors().filter(|info| info.name != "rope_freqs.weight") {
+        for info in other.tensors() {
             let [made, other] = [&made, &other].map(|checkpoint| numbers(checkpoint, &info.name));
             assert!(made == other, "{name} {}", info.name);
         }
@@ -158,6 +161,7 @@ fn folders_become_files_that_other_tools_would_write() {
                 || info.shape.len() == 1
                 || info.name.contains("gate_inp"))
         );
+        assert!(made.metadata().arch_get_str("rope.scaling.type").unwrap().is_none_or(|kind| kind == "none"));
         let text = "def f(x): # 12345 \u{E9}\u{1F980}<|begin_of_text|>\n\t";
         let ids =
             |checkpoint| Tokenizer::from_checkpoint(checkpoint).unwrap().encode_control(text, true).unwrap();
@@ -228,6 +232,22 @@ fn what_does_not_fit_is_refused_by_name() {
     let refused = Conversion::to("Q2_0").unwrap().write(&odd, &own).unwrap_err();
     assert!(refused.to_string().contains("is the model that is converted"), "{refused}");
     assert!(!folder.path("out.gguf").exists());
+}
+
+#[test]
+fn a_model_in_every_written_type_gives_the_same_bits() {
+    let folder = Folder::new();
+    let reference = Reference::open("ternary/containers");
+    let from = open("ternary/containers/model-tq1_0.gguf");
+    let logits = |checkpoint: &Checkpoint| {
+        let options = LoadOptions { threads: NonZeroUsize::new(1), ..LoadOptions::default() };
+        let model = Model::load(checkpoint, &options).unwrap();
+        bits(&model.session().logits_all(&reference.tokens[0]).unwrap())
+    };
+    let expected = logits(&from);
+    for target in TERNARY.into_iter().chain(["F32"]) {
+        assert!(logits(&folder.convert(&from, target, "made.gguf").unwrap()) == expected, "{target}");
+    }
 }
 
 #[test]

@@ -77,6 +77,9 @@ static LISTED: &[Listed] = &[
 static OTHER_MEANINGS: &[(u32, &str)] = &[(39, "TL2"), (42, "PQ2_0")];
 
 impl TensorType {
+    /// 32-bit floats.
+    pub const F32: Self = Self::Format(&format::F32);
+
     /// The usual type of this number in GGUF files.
     pub fn from_id(id: u32) -> Option<Self> {
         let listed = LISTED.iter().find(|listed| listed.id == id).map(Self::Listed);

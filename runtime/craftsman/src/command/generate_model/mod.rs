@@ -46,7 +46,7 @@ fn stream(seed: u64, index: usize) -> u64 {
 }
 
 fn unknown(format: &str) -> Failure {
-    let known = format::ALL.iter().filter(|format| format.is_ternary()).map(|format| format.name());
+    let known = TensorType::written().filter(|format| format.is_ternary()).map(Format::name);
     Failure::usage(format!(
         "unknown ternary format `{format}`; use one of {}",
         known.collect::<Vec<_>>().join(", ")
@@ -54,12 +54,14 @@ fn unknown(format: &str) -> Failure {
 }
 
 fn ternary_format(name: &str, shape: &Shape) -> Result<&'static Format, Failure> {
-    let found = format::by_name(&name.to_uppercase()).filter(|format| format.is_ternary());
+    let found = TensorType::written().find(|format| format.name().eq_ignore_ascii_case(name));
+    let found = found.filter(|format| format.is_ternary());
     let found = found.ok_or_else(|| unknown(name))?;
-    // I2_S has one scale behind all codes of a tensor, so the experts of a stack cannot be written one by one.
-    if shape.experts.is_some() && found.name() == "I2_S" {
+    // With one scale behind all codes of a tensor the experts of a stack cannot be written one by one.
+    if shape.experts.is_some() && found.has_tensor_scale() {
         return Err(Failure::usage(format!(
-            "I2_S cannot hold the experts of {}; use --format tq2_0",
+            "{} cannot hold the experts of {}; use --format tq2_0",
+            found.name(),
             shape.name
         )));
     }

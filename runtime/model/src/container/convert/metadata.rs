@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use craftsman_golden::float::{RopeScaling, RopeTable};
 use craftsman_golden::format::Format;
 
-use crate::container::checkpoint::Checkpoint;
+use crate::architecture::Architecture;
+use crate::config::ModelConfig;
+use crate::container::checkpoint::{Checkpoint, ContainerKind};
 use crate::container::gguf::GgufWriter;
 use crate::container::value::Value;
 use crate::{ModelError, tokenizer};
@@ -23,11 +26,35 @@ const FILE_TYPES: [(&str, u32); 8] = [
     ("Q2_0", 41),
 ];
 
-/// A writer that has the metadata of `checkpoint`, but for what is said of shards and of the old type, and with the
-/// tokenizer that lies beside a folder's weights.
-pub fn writer<'a>(checkpoint: &Checkpoint, target: &Format) -> Result<GgufWriter<'a>, ModelError> {
-    let stale = |key: &str| key.starts_with("split.") || key == FILE_TYPE_KEY;
+/// The tensor of a GGUF file that the frequencies of rope are divided by.
+pub const ROPE_DIVISORS: &str = "rope_freqs.weight";
+
+/// Llama 3's stretched rope as GGUF files have it: a divisor of each frequency. `None` where a folder does not ask for
+/// it, and of files, which have the tensor already.
+pub fn rope_divisors(checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>, ModelError> {
+    let stretched = checkpoint.metadata().arch_get_str("rope.scaling.type")? == Some("llama3");
+    if !stretched || checkpoint.kind() != ContainerKind::HuggingFace {
+        return Ok(None);
+    }
+    let rope = ModelConfig::read(checkpoint, Architecture::find(checkpoint.architecture())?)?.rope;
+    let table = |scaling: &RopeScaling| RopeTable::new(rope.dims, rope.theta, scaling);
+    let (plain, stretched) = (table(&RopeScaling::None), table(&rope.scaling));
+    let divisors = plain.frequencies().iter().zip(stretched.frequencies());
+    Ok(Some(divisors.map(|(plain, stretched)| (plain / stretched) as f32).collect()))
+}
+
+/// A writer that has the metadata of `checkpoint`, but for what is said of shards, of the old type and, when divisors
+/// say it, of stretched rope, and with the tokenizer that lies beside a folder's weights.
+pub fn writer<'a>(
+    checkpoint: &Checkpoint,
+    target: &Format,
+    has_divisors: bool,
+) -> Result<GgufWriter<'a>, ModelError> {
     let metadata = checkpoint.metadata();
+    let scaling = metadata.arch_key("rope.scaling.");
+    let stale = |key: &str| {
+        key.starts_with("split.") || key == FILE_TYPE_KEY || has_divisors && key.starts_with(&scaling)
+    };
     let kept = metadata.iter().filter(|(key, _)| !stale(key));
     let mut pairs: BTreeMap<&str, Value> = kept.map(|(key, value)| (key, value.clone())).collect();
     if let Some(file) = checkpoint.tokenizer_file() {

@@ -101,7 +101,12 @@ impl<'a> Conversion<'a> {
         let total = infos.iter().map(|info| info.shape.iter().product::<usize>()).sum();
         let advance = Advance { progress: self.progress, done: Cell::new(0), total };
         let heads = Heads::of(checkpoint)?;
-        let mut writer = metadata::writer(checkpoint, self.target)?;
+        let divisors = metadata::rope_divisors(checkpoint)?;
+        let mut writer = metadata::writer(checkpoint, self.target, divisors.is_some())?;
+        if let Some(divisors) = &divisors {
+            let bytes: Vec<u8> = divisors.iter().flat_map(|divisor| divisor.to_le_bytes()).collect();
+            writer = writer.tensor(metadata::ROPE_DIVISORS, &[divisors.len()], TensorType::F32, bytes);
+        }
         for (at, (info, &plan)) in infos.iter().zip(&plans).enumerate() {
             let source = TensorSource {
                 checkpoint,
@@ -183,8 +188,8 @@ fn is_small(info: &TensorInfo) -> bool {
 
 /// What becomes of something small: GGUF tools expect it in F32, which holds all that folders store.
 fn widened(kind: TensorType, container: ContainerKind) -> Plan {
-    match TensorType::named("F32") {
-        Some(TensorType::Format(f32)) if container == ContainerKind::HuggingFace && kind.name() != "F32" => {
+    match TensorType::F32 {
+        TensorType::Format(f32) if container == ContainerKind::HuggingFace && kind != TensorType::F32 => {
             Plan::Numbers(f32)
         }
         _ => Plan::Keep(kind),
