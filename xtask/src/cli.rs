@@ -23,7 +23,28 @@ pub enum Command {
         #[command(subcommand)]
         action: Action,
     },
+    /// Compare fresh tiny models with Hugging Face transformers
+    #[command(after_help = CROSSVAL_HELP)]
+    Crossval(Crossval),
 }
+
+/// Cross-validation.
+#[derive(Debug, Args)]
+pub struct Crossval {
+    /// Python interpreter with torch, transformers and safetensors
+    #[arg(long, value_name = "PATH", default_value = "python3")]
+    pub python: PathBuf,
+    /// Seed of weights and sizes
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+const CROSSVAL_HELP: &str = "\
+Example:
+  python3 -m venv ~/torch && ~/torch/bin/pip install torch transformers safetensors
+  cargo xtask crossval --python ~/torch/bin/python --seed 7
+
+Prints the largest difference of logits for each architecture, and exits with 1 when one is above the tolerance.";
 
 const AFTER_HELP: &str = "\
 Examples:

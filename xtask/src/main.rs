@@ -1,8 +1,9 @@
-//! Chores of the project. `cargo xtask bench` keeps it from getting slower.
+//! Chores of the project. `cargo xtask bench` keeps it from getting slower, `cargo xtask crossval` from going wrong.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod cli;
+mod crossval;
 mod failure;
 mod plot;
 mod terminal;
@@ -14,8 +15,11 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let Command::Bench { action } = Cli::parse().command;
-    match bench::run(action) {
+    let outcome = match Cli::parse().command {
+        Command::Bench { action } => bench::run(action),
+        Command::Crossval(arguments) => crossval::run(&arguments),
+    };
+    match outcome {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
