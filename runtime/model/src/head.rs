@@ -1,55 +1,115 @@
-//! The head: from the residual stream to logits. As the file has it, or rounded to fewer bits when it is loaded.
+//! Embedding and head: from tokens to the residual stream, and from it to logits. As the file has them, or with the head
+//! rounded to fewer bits when it is loaded. A head that is not there is the embedding.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use craftsman_golden::quants::{QuantError, QuantKind, QuantMatrix};
-use craftsman_kernelgen::KernelCompiler;
-use craftsman_kernelgen::float::DenseMatrix;
+use craftsman_kernelgen::float::{DenseMatrix, PackedDense};
 
 use crate::layer::{self, Linear, Product, Quantised, sized};
+use crate::load::Loader;
 use crate::threads::Threads;
 use crate::{ErrorKind, Model, ModelError};
 
 /// Rows that one job rounds.
 const ROWS: usize = 512;
 
-/// `dense`, rounded to `kind`, with code for its shape.
-pub(crate) fn quantised(
-    dense: &DenseMatrix,
-    kind: &'static QuantKind,
-    compiler: &KernelCompiler,
-    threads: &Threads,
-) -> Result<Linear, ModelError> {
-    let matrix = round(dense, kind, threads).map_err(|source| {
-        let remedy = "choose another type for the head";
-        ModelError::new(ErrorKind::Input, source.to_string(), remedy).because(source)
-    })?;
-    let linear = compiler.quantized(&matrix).map_err(|source| {
-        let remedy = "this is a bug: please report it with this message";
-        ModelError::new(ErrorKind::Kernel, source.to_string(), remedy).because(source)
-    })?;
-    Ok(Linear::Quant(linear))
+/// The vectors of the tokens, `[vocab, hidden]`.
+#[derive(Debug)]
+pub(crate) enum Embedding {
+    Dense(Arc<PackedDense>),
+    Quant(QuantMatrix),
 }
 
+impl Embedding {
+    /// The vector of one token.
+    pub(crate) fn row(&self, token: usize, out: &mut [f32]) {
+        match self {
+            Self::Dense(matrix) => matrix.row(token, out),
+            Self::Quant(matrix) => out.copy_from_slice(&matrix.row_f32(token)),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Dense(matrix) => matrix.bytes(),
+            Self::Quant(matrix) => matrix.bytes().len(),
+        }
+    }
+}
+
+/// What a tensor is before it is packed.
+enum Source {
+    Dense(DenseMatrix),
+    Quant(QuantMatrix),
+}
+
+/// Loads both; the head rounded to `kind`, if that is asked for.
+pub(crate) fn load(
+    loader: &Loader<'_>,
+    kind: Option<&'static QuantKind>,
+    threads: &Threads,
+) -> Result<(Embedding, Linear), ModelError> {
+    let own = loader.checkpoint.has(HEAD).then(|| source(loader, HEAD)).transpose()?;
+    let embedding = source(loader, EMBEDDING)?;
+    let name = if own.is_some() { HEAD } else { EMBEDDING };
+    let head = match (own.as_ref().unwrap_or(&embedding), kind) {
+        (Source::Quant(matrix), kind) if kind.is_none_or(|kind| kind == matrix.kind()) => {
+            Some(loader.quantized(name, matrix)?)
+        }
+        (Source::Dense(matrix), Some(kind)) => Some(loader.quantized(name, &round(matrix, kind, threads)?)?),
+        (Source::Quant(_), Some(kind)) => {
+            let matrix = loader.checkpoint.dense(name)?;
+            Some(loader.quantized(name, &round(&matrix, kind, threads)?)?)
+        }
+        _ => None,
+    };
+    let embedding = match embedding {
+        Source::Dense(matrix) => Embedding::Dense(Arc::new(PackedDense::new(&matrix))),
+        Source::Quant(matrix) => Embedding::Quant(matrix),
+    };
+    let head = match (head, own, &embedding) {
+        (Some(head), ..) => head,
+        (None, Some(Source::Dense(own)), _) => Linear::Dense(Arc::new(PackedDense::new(&own))),
+        (None, _, Embedding::Dense(embedding)) => Linear::Dense(Arc::clone(embedding)),
+        // A matrix of integers in blocks was made a head above, whatever is asked for.
+        (None, _, Embedding::Quant(matrix)) => loader.quantized(name, matrix)?,
+    };
+    Ok((embedding, head))
+}
+
+const EMBEDDING: &str = "token_embd.weight";
+const HEAD: &str = "output.weight";
+
+fn source(loader: &Loader<'_>, name: &str) -> Result<Source, ModelError> {
+    let shape = [loader.config.vocab, loader.config.hidden];
+    match loader.quants(name, shape)? {
+        Some(matrix) => Ok(Source::Quant(matrix)),
+        None => loader.numbers(name, shape).map(Source::Dense),
+    }
+}
+
+/// `dense` rounded to `kind`, rows side by side on all threads.
 fn round(
     dense: &DenseMatrix,
     kind: &'static QuantKind,
     threads: &Threads,
-) -> Result<QuantMatrix, QuantError> {
+) -> Result<QuantMatrix, ModelError> {
     let (m, k) = (dense.rows(), dense.cols());
     let parts: Vec<_> = (0..m).step_by(ROWS).map(|first| (first, Mutex::new(Ok(Vec::new())))).collect();
     threads.run(parts.iter().collect(), |(first, bytes)| {
         let rows = *first..m.min(first + ROWS);
         let rounded = QuantMatrix::quantize(kind, rows.len(), k, &dense.rows_widened(rows));
-        if let Ok(mut bytes) = bytes.lock() {
-            *bytes = rounded.map(QuantMatrix::into_bytes);
-        }
+        *bytes.lock().unwrap_or_else(PoisonError::into_inner) = rounded.map(QuantMatrix::into_bytes);
     });
-    let bytes: Result<Vec<_>, _> = parts
-        .into_iter()
-        .map(|(_, bytes)| bytes.into_inner().unwrap_or_else(PoisonError::into_inner))
-        .collect();
-    QuantMatrix::from_bytes(kind, m, k, bytes?.concat())
+    let parts =
+        parts.into_iter().map(|(_, bytes)| bytes.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let bytes: Result<Vec<_>, QuantError> = parts.collect();
+    let matrix = bytes.and_then(|bytes| QuantMatrix::from_bytes(kind, m, k, bytes.concat()));
+    matrix.map_err(|source| {
+        let remedy = "choose another type for the head";
+        ModelError::new(ErrorKind::Input, format!("the head: {source}"), remedy).because(source)
+    })
 }
 
 /// What the head is fed with; the memory of the last input serves again.

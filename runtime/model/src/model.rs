@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use craftsman_golden::float::{RopeScaling, RopeTable};
 use craftsman_golden::quants::QuantKind;
 use craftsman_isa::HardwareCaps;
-use craftsman_kernelgen::float::{FloatOps, PackedDense};
+use craftsman_kernelgen::float::FloatOps;
 use craftsman_kernelgen::tuning::Tuning;
 use craftsman_kernelgen::{KernelCompiler, KernelReport};
 
 use crate::architecture::Architecture;
 use crate::config::ModelConfig;
 use crate::container::Checkpoint;
-use crate::head;
+use crate::head::{self, Embedding};
 use crate::layer::{Block, Engine, Linear, Norm};
 use crate::load::Loader;
 use crate::session::Session;
@@ -73,7 +73,7 @@ pub struct Model {
     pub(crate) ops: FloatOps,
     pub(crate) threads: Threads,
     compiler: KernelCompiler,
-    pub(crate) embedding: Arc<PackedDense>,
+    pub(crate) embedding: Embedding,
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: Norm,
     pub(crate) head: Linear,
@@ -96,16 +96,7 @@ impl Model {
         let compiler = compiler.with_tuning(tuning).with_threads(threads.count());
         let loader = Loader::new(checkpoint, row, &config, &compiler);
 
-        let shape = [config.vocab, config.hidden];
-        let embedding = loader.numbers("token_embd.weight", shape)?;
-        let own =
-            checkpoint.has("output.weight").then(|| loader.numbers("output.weight", shape)).transpose()?;
-        let quantised = |kind| head::quantised(own.as_ref().unwrap_or(&embedding), kind, &compiler, &threads);
-        let quantised = options.head.map(quantised).transpose()?;
-        let embedding = Arc::new(PackedDense::new(&embedding));
-        let head = quantised.unwrap_or_else(|| {
-            Linear::Dense(own.map_or_else(|| Arc::clone(&embedding), |own| Arc::new(PackedDense::new(&own))))
-        });
+        let (embedding, head) = head::load(&loader, options.head, &threads)?;
         let norm = loader.norm(&format!("{}.weight", row.output_norm), config.hidden)?;
         let blocks = load_blocks(&loader, &threads, options)?;
         let divisors = loader.rope_divisors()?.map(RopeScaling::Divisors);
@@ -181,10 +172,9 @@ impl Model {
 
     /// Bytes of packed weights in memory; a head that is the embedding counts once.
     pub fn weight_bytes(&self) -> usize {
-        let head = if matches!(&self.head, Linear::Dense(head) if Arc::ptr_eq(head, &self.embedding)) {
-            0
-        } else {
-            self.head.bytes()
+        let head = match (&self.head, &self.embedding) {
+            (Linear::Dense(head), Embedding::Dense(embedding)) if Arc::ptr_eq(head, embedding) => 0,
+            (head, _) => head.bytes(),
         };
         self.embedding.bytes() + head + self.blocks.iter().map(Block::bytes).sum::<usize>()
     }

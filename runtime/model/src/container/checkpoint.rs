@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use craftsman_golden::quants::QuantMatrix;
+
 use super::TensorInfo;
 use super::decode::{self, DenseData, DenseMatrix, Matrix};
 use super::gguf::{Gguf, GgufTensor, Shards};
@@ -144,6 +146,15 @@ impl Checkpoint {
         let at = self.index(name)?;
         let &[rows, cols] = &self.tensors[at].shape[..] else { return Err(self.misshapen(at, "a matrix")) };
         decode::dense_matrix(rows, cols, self.numbers(at)?).map_err(|error| self.place(at, error))
+    }
+
+    /// A matrix as it is stored, if that is integers in blocks that can be multiplied with: `Q8_0`, `Q6_K`, `Q4_K`.
+    pub fn quants(&self, name: &str) -> Result<Option<QuantMatrix>, ModelError> {
+        let at = self.index(name)?;
+        match &self.parts(at)[..] {
+            [part] => part.quants().map_err(|error| self.place_part(at, part, error)),
+            _ => Ok(None),
+        }
     }
 
     /// A matrix, ternary or dense as the file has it. Refuses ternary types for embedding, head, router and norms.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use craftsman_golden::TernaryMatrix;
+use craftsman_golden::quants::{QuantKind, QuantMatrix};
 
 use super::decode::{self, DenseData, Matrix};
 use super::huggingface::packing;
@@ -90,6 +91,17 @@ impl Part {
         let matrices = (0..count).map(|at| all.rows(at * m..(at + 1) * m));
         let matrices = matrices.map(|rows| rows.map(TernaryMatrix::coarsened).map(Matrix::Ternary));
         matrices.collect::<Result<_, _>>().map_err(|error| ModelError::shape(error.to_string()))
+    }
+
+    /// The matrix as it is stored, if that is integers in blocks that can be multiplied with.
+    pub fn quants(&self) -> Result<Option<QuantMatrix>, ModelError> {
+        let (Encoding::Stored(TensorType::Format(format)), &[m, k]) = (&self.encoding, &self.shape[..])
+        else {
+            return Ok(None);
+        };
+        let matrix = QuantKind::by_name(format.name())
+            .map(|kind| QuantMatrix::from_bytes(kind, m, k, self.bytes.to_vec()));
+        matrix.transpose().map_err(|error| ModelError::corrupt(error.to_string()).because(error))
     }
 
     /// The numbers of a dense type, as stored.

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use craftsman_golden::TernaryMatrix;
 use craftsman_golden::quantize::written_out;
+use craftsman_golden::quants::QuantMatrix;
 use craftsman_kernelgen::float::{DenseData, DenseMatrix, PackedDense};
-use craftsman_kernelgen::{Epilogue, KernelCompiler, LinearOptions};
+use craftsman_kernelgen::{Epilogue, KernelCompiler, KernelError, LinearOptions};
 
 use crate::architecture::Architecture;
 use crate::config::{LayerKind, ModelConfig, first_predicting};
@@ -70,6 +71,18 @@ impl<'a> Loader<'a> {
     pub(crate) fn numbers(&self, name: &str, shape: [usize; 2]) -> Result<DenseMatrix, ModelError> {
         self.check(name, &shape)?;
         self.checkpoint.dense(name)
+    }
+
+    /// The same as it is stored, if that is integers in blocks.
+    pub(crate) fn quants(&self, name: &str, shape: [usize; 2]) -> Result<Option<QuantMatrix>, ModelError> {
+        self.check(name, &shape)?;
+        self.checkpoint.quants(name)
+    }
+
+    /// Packs it for emitted code.
+    pub(crate) fn quantized(&self, name: &str, matrix: &QuantMatrix) -> Result<Linear, ModelError> {
+        let linear = self.compiler.quantized(matrix).map_err(|source| self.no_kernel(name, source))?;
+        Ok(Linear::Quant(linear))
     }
 
     fn dense(&self, name: &str, shape: [usize; 2]) -> Result<PackedDense, ModelError> {
@@ -165,12 +178,14 @@ impl<'a> Loader<'a> {
         let linear = self
             .compiler
             .linear_with(weights, LinearOptions { epilogue, ..LinearOptions::default() })
-            .map_err(|source| {
-                let problem = format!("no kernel could be made for it: {source}");
-                let remedy = "this is a bug: please report it with this message";
-                self.place(ModelError::new(ErrorKind::Kernel, problem, remedy).because(source), name)
-            })?;
+            .map_err(|source| self.no_kernel(name, source))?;
         Ok(Linear::Ternary(linear))
+    }
+
+    fn no_kernel(&self, name: &str, source: KernelError) -> ModelError {
+        let problem = format!("no kernel could be made for it: {source}");
+        let remedy = "this is a bug: please report it with this message";
+        self.place(ModelError::new(ErrorKind::Kernel, problem, remedy).because(source), name)
     }
 
     /// Checks that `name` exists with `shape`, before anything of that size is made.
