@@ -196,7 +196,8 @@ fn a_granule_of_zeros_has_no_say() {
 fn formats_of_other_tools_are_read_only() {
     let w = TernaryMatrix::new(1, 256, vec![0; 256], Scales::Tensor(1.0)).expect("fits");
     let written: Vec<_> = ALL.iter().filter(|f| f.is_written()).map(|f| f.name()).collect();
-    let expected = ["F32", "F16", "BF16", "Q8_0", "TQ1_0", "TQ2_0", "I2_S", "Q2_0", "BITNET_T158"];
+    let expected =
+        ["F32", "F16", "BF16", "Q8_0", "Q4_K", "Q6_K", "TQ1_0", "TQ2_0", "I2_S", "Q2_0", "BITNET_T158"];
     assert_eq!(written, expected);
     for f in ALL.iter().filter(|f| !f.is_written()) {
         let error = Err(FormatError::ReadOnly { format: f.name() });

@@ -19,6 +19,7 @@ mod q8_0;
 use half::f16;
 
 pub use q4_k::Q4_K;
+pub(crate) use q4_k::six_bits;
 pub use q6_k::Q6_K;
 pub use q8_0::Q8_0;
 
@@ -178,6 +179,34 @@ impl QuantKind {
         self.columns / self.block
     }
 
+    /// The numbers of whole superblocks, products rounded one by one, as gguf-py does.
+    pub fn read(&self, bytes: &[u8], values: &mut [f32]) {
+        let mut superblock = Superblock::default();
+        for (bytes, values) in bytes.chunks_exact(self.bytes).zip(values.chunks_exact_mut(self.columns)) {
+            self.unpack(bytes, &mut superblock);
+            let blocks = values.chunks_exact_mut(self.block).zip(superblock.codes.chunks_exact(self.block));
+            for (at, (values, codes)) in blocks.enumerate() {
+                let (scale, minimum) = (superblock.scale(at), superblock.minimum(at));
+                for (value, &code) in values.iter_mut().zip(codes) {
+                    *value = scale * (f32::from(code) - f32::from(self.zero)) - minimum;
+                }
+            }
+        }
+    }
+
+    /// Appends the bytes of whole superblocks of numbers.
+    ///
+    /// # Errors
+    /// The index of a number that is not finite, or too large for scales of half precision.
+    pub fn write(&self, values: &[f32], bytes: &mut Vec<u8>) -> Result<(), usize> {
+        for (at, values) in values.chunks_exact(self.columns).enumerate() {
+            let bad = values.iter().position(|value| !value.is_finite());
+            let packed = if bad.is_none() { (self.pack)(values) } else { None };
+            bytes.extend(packed.ok_or(at * self.columns + bad.unwrap_or_else(|| largest(values)))?);
+        }
+        Ok(())
+    }
+
     /// Takes one superblock apart; `bytes` is as long as one.
     pub fn unpack(&self, bytes: &[u8], superblock: &mut Superblock) {
         (self.unpack)(bytes, superblock);
@@ -222,10 +251,8 @@ impl QuantMatrix {
             return Err(QuantError::Length { kind: kind.name, found: 4 * values.len(), expected: 4 * m * k });
         }
         let mut bytes = Vec::with_capacity(size);
-        for (superblock, values) in values.chunks_exact(kind.columns).enumerate() {
-            let packed = values.iter().all(|value| value.is_finite()).then(|| (kind.pack)(values)).flatten();
-            bytes.extend(packed.ok_or(QuantError::Value { kind: kind.name, superblock })?);
-        }
+        kind.write(values, &mut bytes)
+            .map_err(|index| QuantError::Value { kind: kind.name, superblock: index / kind.columns })?;
         Ok(Self { kind, m, k, bytes })
     }
 
@@ -259,25 +286,26 @@ impl QuantMatrix {
     /// # Panics
     /// When there is no such row.
     pub fn row(&self, i: usize) -> impl Iterator<Item = Superblock> {
-        let bytes = self.k / self.kind.columns * self.kind.bytes;
-        self.bytes[i * bytes..][..bytes].chunks_exact(self.kind.bytes).map(|bytes| {
+        self.row_bytes(i).chunks_exact(self.kind.bytes).map(|bytes| {
             let mut block = Superblock::default();
             self.kind.unpack(bytes, &mut block);
             block
         })
     }
 
-    /// Row `i` as numbers, as [`crate::format`] decodes them: the embedding of a token.
+    /// Row `i` as numbers: the embedding of a token.
     ///
     /// # Panics
     /// When there is no such row.
     pub fn row_f32(&self, i: usize) -> Vec<f32> {
-        let QuantKind { block, columns, zero, .. } = *self.kind;
-        let weight = |superblock: &Superblock, at: usize| {
-            let code = f32::from(superblock.codes[at]) - f32::from(zero);
-            superblock.scale(at / block) * code - superblock.minimum(at / block)
-        };
-        self.row(i).flat_map(|block| (0..columns).map(move |at| weight(&block, at))).collect()
+        let mut values = vec![0.0; self.k];
+        self.kind.read(self.row_bytes(i), &mut values);
+        values
+    }
+
+    fn row_bytes(&self, i: usize) -> &[u8] {
+        let bytes = self.k / self.kind.columns * self.kind.bytes;
+        &self.bytes[i * bytes..][..bytes]
     }
 }
 
@@ -307,6 +335,12 @@ fn row_product(w: &QuantMatrix, i: usize, q: &[i8]) -> f32 {
         }
     }
     acc
+}
+
+/// Where the largest magnitude is.
+fn largest(values: &[f32]) -> usize {
+    let magnitudes = values.iter().map(|value| value.abs()).enumerate();
+    magnitudes.max_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(index, _)| index)
 }
 
 /// Added to a small number it leaves an integer, since floats from 2^23 to 2^24 are integers: rounded to nearest, ties to

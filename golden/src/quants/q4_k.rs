@@ -30,18 +30,21 @@ fn unpack(bytes: &[u8], out: &mut Superblock) {
     out.d_minimum = f16::from_le_bytes([bytes[2], bytes[3]]);
     let packed = &bytes[SCALES..CODES];
     for block in 0..8 {
-        let (scale, minimum) = match block {
-            0..4 => (packed[block] & 63, packed[block + 4] & 63),
-            _ => (
-                packed[block + 4] & 15 | packed[block - 4] >> 6 << 4,
-                packed[block + 4] >> 4 | packed[block] >> 6 << 4,
-            ),
-        };
+        let (scale, minimum) = six_bits(packed, block);
         (out.scales[block], out.minimums[block]) = (scale.cast_signed(), minimum);
     }
     for (at, code) in out.codes.iter_mut().enumerate() {
         *code = bytes[CODES + at / 64 * 32 + at % 32] >> (at / 32 % 2 * 4) & 15;
     }
+}
+
+/// Scale and minimum of a block, of twelve bytes.
+pub(crate) fn six_bits(packed: &[u8], block: usize) -> (u8, u8) {
+    if block < 4 {
+        return (packed[block] & 63, packed[block + 4] & 63);
+    }
+    let low = packed[block + 4];
+    (low & 15 | packed[block - 4] >> 6 << 4, low >> 4 | packed[block] >> 6 << 4)
 }
 
 fn pack(values: &[f32]) -> Option<Vec<u8>> {
