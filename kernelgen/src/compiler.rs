@@ -221,8 +221,8 @@ impl KernelCompiler {
         self.linear_with(&[weights], LinearOptions::default())
     }
 
-    /// As [`linear`](Self::linear), with `options`: for an [`Epilogue::is_pair`] of two matrices of one shape and
-    /// granularity, gate and up, else of one.
+    /// As [`linear`](Self::linear), with `options`: for an [epilogue of a pair](crate::Epilogue::is_pair) of two
+    /// matrices of one shape and granularity, gate and up, else of one.
     ///
     /// # Errors
     /// As [`linear`](Self::linear), and when the matrices do not fit together.

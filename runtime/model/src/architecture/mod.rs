@@ -1,7 +1,7 @@
 //! What a model's block consists of, one row of data an architecture.
 //!
 //! The layer code walks these rows and knows no single architecture. A new architecture of known kinds of layers is one
-//! new file with one row, which says how it differs from [`PLAIN`], and one line in [`ALL`].
+//! new file with one row, which says how it differs from `PLAIN`, and one line in [`ALL`].
 
 mod bitnet;
 mod bitnet_b158;
