@@ -78,6 +78,20 @@ fn tiers_give_the_same_bits() {
 }
 
 #[test]
+fn a_cache_keeps_no_more_than_its_mixers_read() {
+    for (name, floats) in [
+        // Two key heads of 16, keys and values, in two layers.
+        ("arch/llama/model-f16.gguf", 2 * 2 * 2 * 16),
+        // The compressed row of 128 and a turned key of 32 in three layers, for all four heads.
+        ("arch/glm4_moe_lite/model-f16.gguf", 3 * (128 + 32)),
+        // Two layers of attention, and the inputs of 64 convolutions in two others.
+        ("arch/lfm2/model-f16.gguf", 2 * 2 * 2 * 16 + 2 * 64),
+    ] {
+        assert_eq!(load(name).session().cache().bytes_per_position(), floats * 4, "{name}");
+    }
+}
+
+#[test]
 fn long_prompts_go_through_in_chunks() {
     let reference = Reference::open("ternary/bitnet");
     let model = load("ternary/bitnet/model-i2_s.gguf");
