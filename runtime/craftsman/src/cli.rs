@@ -149,7 +149,7 @@ Examples:
   craftsman convert ./model-folder model.gguf --type i2_s
   craftsman convert model-tq1_0.gguf model-f16.gguf --type f16
 
-Types: f32, f16, bf16, q8_0, tq1_0, tq2_0, i2_s, q2_0, bitnet_t158.
+Types: f32, f16, bf16, q8_0, q6_k, q4_k, tq1_0, tq2_0, i2_s, q2_0, bitnet_t158.
 
 Between ternary types nothing is lost: trits and scales come out as they were, and what a type cannot hold is refused.
 To a ternary type go only tensors that are ternary, or ternary ones written out as numbers; to a type of numbers go all

@@ -15,10 +15,12 @@ use crate::{ModelError, tokenizer};
 const FILE_TYPE_KEY: &str = "general.file_type";
 
 /// `general.file_type` of the types that have one. Source: llama.cpp `llama.h`; `I2_S` as in Microsoft's files.
-const FILE_TYPES: [(&str, u32); 8] = [
+const FILE_TYPES: [(&str, u32); 10] = [
     ("F32", 0),
     ("F16", 1),
     ("Q8_0", 7),
+    ("Q4_K", 14),
+    ("Q6_K", 18),
     ("BF16", 32),
     ("TQ1_0", 36),
     ("TQ2_0", 37),
