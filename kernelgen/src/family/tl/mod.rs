@@ -85,7 +85,7 @@ impl Family for LookUp {
     }
 
     fn pack(&self, matrices: &[&TernaryMatrix], layout: &Layout) -> std::io::Result<PackedMatrix> {
-        let packer = Packer { tuples: self.0, vector_bytes: 4 * layout.lanes };
+        let packer = Packer::new(self.0, 4 * layout.lanes);
         panel::pack(matrices, *layout, &self.0.geometry(layout.lanes), &packer)
     }
 

@@ -86,8 +86,28 @@ impl Tuples {
 /// vector, where f is the number `n half parity` in binary: the lane in which interleaving the bytes of low and high and
 /// then taking even and odd lanes puts their sum.
 pub(super) struct Packer {
-    pub(super) tuples: &'static Tuples,
-    pub(super) vector_bytes: usize,
+    tuples: &'static Tuples,
+    vector_bytes: usize,
+    /// Index and sign of every tuple, by its trits as the digits 0 to 2, the first trit the lowest.
+    codes: [(u8, bool); 27],
+}
+
+impl Packer {
+    pub(super) fn new(tuples: &'static Tuples, vector_bytes: usize) -> Self {
+        let codes = std::array::from_fn(|number| {
+            let trits = [number, number / 3, number / 9].map(|digits| (digits % 3) as i8 - 1);
+            tuples.code(&trits[..tuples.width])
+        });
+        Self { tuples, vector_bytes, codes }
+    }
+
+    /// Index and sign of up to a tuple's trits.
+    fn code(&self, trits: &[i8]) -> (u8, bool) {
+        let missing = [1; 3].iter().skip(trits.len());
+        let digits = trits.iter().map(|trit| (trit + 1) as usize).chain(missing.copied());
+        let number = digits.zip([1, 3, 9]).map(|(digit, place)| digit * place).sum::<usize>();
+        self.codes[number]
+    }
 }
 
 impl PackPanel for Packer {
@@ -96,7 +116,7 @@ impl PackPanel for Packer {
         let byte = lane / 4 * 16 + half * 8 + lane % 4 * 2 + parity;
         for (number, trits) in row.chunks(self.tuples.width).enumerate() {
             let (step, tuple) = (number / STEP_TUPLES, number % STEP_TUPLES);
-            let (index, negative) = self.tuples.code(trits);
+            let (index, negative) = self.code(trits);
             let step = &mut bytes[step * stride + byte..];
             step[tuple * self.vector_bytes] |= index << shift;
             if negative {
