@@ -28,7 +28,7 @@ pub struct Contestant<'a> {
 
 impl<'a> Contestant<'a> {
     /// `run(n)` makes n calls, each of which does `work` and reads `bytes` bytes of weights, and returns the seconds that
-    /// [`clock`](crate::clock) measured.
+    /// [`clock`](craftsman_kernelgen::clock) measured.
     pub fn new(name: impl Into<String>, work: f64, bytes: f64, run: impl FnMut(usize) -> f64 + 'a) -> Self {
         Self { name: name.into(), work, bytes, run: Box::new(run), slowness: 1.0 }
     }
