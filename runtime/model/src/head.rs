@@ -18,7 +18,7 @@ const ROWS: usize = 512;
 #[derive(Debug)]
 pub(crate) enum Embedding {
     Dense(Arc<PackedDense>),
-    Quant(QuantMatrix),
+    Quant(Arc<QuantMatrix>),
 }
 
 impl Embedding {
@@ -38,11 +38,14 @@ impl Embedding {
     }
 }
 
-/// What a tensor is before it is packed.
-enum Source {
+/// A matrix as it is stored.
+enum Stored {
     Dense(DenseMatrix),
-    Quant(QuantMatrix),
+    Quant(Arc<QuantMatrix>),
 }
+
+const EMBEDDING: &str = "token_embd.weight";
+const HEAD: &str = "output.weight";
 
 /// Loads both; the head rounded to `kind`, if that is asked for.
 pub(crate) fn load(
@@ -50,42 +53,53 @@ pub(crate) fn load(
     kind: Option<&'static QuantKind>,
     threads: &Threads,
 ) -> Result<(Embedding, Linear), ModelError> {
-    let own = loader.checkpoint.has(HEAD).then(|| source(loader, HEAD)).transpose()?;
-    let embedding = source(loader, EMBEDDING)?;
-    let name = if own.is_some() { HEAD } else { EMBEDDING };
-    let head = match (own.as_ref().unwrap_or(&embedding), kind) {
-        (Source::Quant(matrix), kind) if kind.is_none_or(|kind| kind == matrix.kind()) => {
-            Some(loader.quantized(name, matrix)?)
-        }
-        (Source::Dense(matrix), Some(kind)) => Some(loader.quantized(name, &round(matrix, kind, threads)?)?),
-        (Source::Quant(_), Some(kind)) => {
-            let matrix = loader.checkpoint.dense(name)?;
-            Some(loader.quantized(name, &round(&matrix, kind, threads)?)?)
-        }
-        _ => None,
+    let stored = stored(loader, EMBEDDING)?;
+    let embedding = match &stored {
+        Stored::Dense(matrix) => Embedding::Dense(Arc::new(PackedDense::new(matrix))),
+        Stored::Quant(matrix) => Embedding::Quant(Arc::clone(matrix)),
     };
-    let embedding = match embedding {
-        Source::Dense(matrix) => Embedding::Dense(Arc::new(PackedDense::new(&matrix))),
-        Source::Quant(matrix) => Embedding::Quant(matrix),
-    };
-    let head = match (head, own, &embedding) {
-        (Some(head), ..) => head,
-        (None, Some(Source::Dense(own)), _) => Linear::Dense(Arc::new(PackedDense::new(&own))),
-        (None, _, Embedding::Dense(embedding)) => Linear::Dense(Arc::clone(embedding)),
-        // A matrix of integers in blocks was made a head above, whatever is asked for.
-        (None, _, Embedding::Quant(matrix)) => loader.quantized(name, matrix)?,
+    let whole = |matrix: &DenseMatrix| Linear::Dense(Arc::new(PackedDense::new(matrix)));
+    let head = Head { loader, kind, threads };
+    let head = match &embedding {
+        _ if loader.checkpoint.has(HEAD) => head.linear(HEAD, &self::stored(loader, HEAD)?, whole)?,
+        Embedding::Dense(packed) => head.linear(EMBEDDING, &stored, |_| Linear::Dense(Arc::clone(packed)))?,
+        Embedding::Quant(_) => head.linear(EMBEDDING, &stored, whole)?,
     };
     Ok((embedding, head))
 }
 
-const EMBEDDING: &str = "token_embd.weight";
-const HEAD: &str = "output.weight";
-
-fn source(loader: &Loader<'_>, name: &str) -> Result<Source, ModelError> {
+fn stored(loader: &Loader<'_>, name: &str) -> Result<Stored, ModelError> {
     let shape = [loader.config.vocab, loader.config.hidden];
     match loader.quants(name, shape)? {
-        Some(matrix) => Ok(Source::Quant(matrix)),
-        None => loader.numbers(name, shape).map(Source::Dense),
+        Some(matrix) => Ok(Stored::Quant(Arc::new(matrix))),
+        None => loader.numbers(name, shape).map(Stored::Dense),
+    }
+}
+
+/// How the head is made.
+struct Head<'h> {
+    loader: &'h Loader<'h>,
+    kind: Option<&'static QuantKind>,
+    threads: &'h Threads,
+}
+
+impl Head<'_> {
+    /// The tensor `name` as a head; `whole` makes one of numbers that stay as they are.
+    fn linear(
+        &self,
+        name: &str,
+        stored: &Stored,
+        whole: impl FnOnce(&DenseMatrix) -> Linear,
+    ) -> Result<Linear, ModelError> {
+        let rounded = |matrix, kind| self.loader.quantized(name, &round(matrix, kind, self.threads)?);
+        match (stored, self.kind) {
+            (Stored::Dense(matrix), None) => Ok(whole(matrix)),
+            (Stored::Dense(matrix), Some(kind)) => rounded(matrix, kind),
+            (Stored::Quant(matrix), Some(kind)) if kind != matrix.kind() => {
+                rounded(&self.loader.checkpoint.dense(name)?, kind)
+            }
+            (Stored::Quant(matrix), _) => self.loader.quantized(name, matrix),
+        }
     }
 }
 

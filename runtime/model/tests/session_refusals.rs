@@ -117,7 +117,7 @@ fn metadata_that_contradicts_the_tensors_is_named() {
     }
     for (key, value, tensor) in [
         ("llama.block_count", 3, "blk.2.attn_norm.weight"),
-        ("llama.embedding_length", u32::MAX, "output.weight"),
+        ("llama.embedding_length", u32::MAX, "token_embd.weight"),
         ("llama.feed_forward_length", u32::MAX, "blk.0.ffn_gate.weight"),
         ("llama.attention.head_count", u32::MAX - 1, "blk.0.attn_q.weight"),
     ] {
