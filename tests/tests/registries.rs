@@ -21,6 +21,7 @@ enum Rows {
 
 const REGISTRIES: &[Registry] = &[
     registry("golden/src/format", "golden/src/format/mod.rs", Rows::Modules),
+    registry("golden/src/quants", "golden/src/quants/mod.rs", Rows::Modules),
     registry("kernelgen/src/family", "kernelgen/src/family/mod.rs", Rows::Modules),
     registry("kernelgen/src/backend", "kernelgen/src/backend/mod.rs", Rows::Modules),
     registry("runtime/model/src/architecture", "runtime/model/src/architecture/mod.rs", Rows::Modules),
