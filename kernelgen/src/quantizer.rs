@@ -75,17 +75,11 @@ impl Quantizer {
     /// What was wrong with the last backend that was tried.
     pub(crate) fn new(key: QuantizerKey, caps: &HardwareCaps) -> Result<Self, EmitError> {
         let caps = host::within(caps.clone());
-        let mut last = EmitError::new("no backend runs here");
-        for backend in backend::ALL.iter().filter(|backend| backend.runs_on(&caps) && backend.serves(&[])) {
-            match Self::on(*backend, key, &caps) {
-                Ok(quantizer) => return Ok(quantizer),
-                Err(error) => {
-                    tracing::error!(name: "QuantizerDropped", backend = backend.name(), k = key.k, %error);
-                    last = error;
-                }
-            }
-        }
-        Err(last)
+        backend::first_right(
+            &caps,
+            |backend| Self::on(backend, key, &caps),
+            |backend, error| tracing::error!(name: "QuantizerDropped", backend, k = key.k, %error),
+        )
     }
 
     fn on(backend: &dyn Backend, key: QuantizerKey, caps: &HardwareCaps) -> Result<Self, EmitError> {

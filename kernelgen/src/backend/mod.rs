@@ -65,6 +65,29 @@ pub trait Backend: Sync {
     }
 }
 
+/// The first thing that `build` makes of a backend of `caps`, best first, where no special words are needed; `dropped`
+/// hears of each failure.
+///
+/// # Errors
+/// What was wrong with the last backend that was tried.
+pub(crate) fn first_right<T>(
+    caps: &HardwareCaps,
+    build: impl Fn(&dyn Backend) -> Result<T, EmitError>,
+    dropped: impl Fn(&'static str, &EmitError),
+) -> Result<T, EmitError> {
+    let mut last = EmitError::new("no backend runs here");
+    for backend in ALL.iter().filter(|backend| backend.runs_on(caps) && backend.serves(&[])) {
+        match build(*backend) {
+            Ok(built) => return Ok(built),
+            Err(error) => {
+                dropped(backend.name(), &error);
+                last = error;
+            }
+        }
+    }
+    Err(last)
+}
+
 /// The backend called `name`.
 ///
 /// # Errors

@@ -135,21 +135,15 @@ impl Speech<'_> {
         if which == 0 {
             self.e.shift(Shift::Left32, value, value, 16);
         } else {
-            self.pattern(constant, 0xFFFF_0000);
+            self.e.pattern(constant, &0xFFFF_0000_u32.to_le_bytes());
             self.e.binary(Binary::And, value, value, constant);
         }
         self.e.shift(Shift::Right32, value, value, 3);
-        self.pattern(constant, 0x8FFF_FFFF);
+        self.e.pattern(constant, &0x8FFF_FFFF_u32.to_le_bytes());
         self.e.binary(Binary::And, value, value, constant);
-        self.pattern(constant, 2.0_f32.powi(112).to_bits());
+        self.e.pattern(constant, &2.0_f32.powi(112).to_le_bytes());
         self.e.binary(Binary::MulFloat, value, value, constant);
         self.e.release(constant);
-    }
-
-    /// Every lane = `lane`; also inside a repeat.
-    fn pattern(&mut self, to: Vector, lane: u32) {
-        let bytes = lane.to_le_bytes().repeat(self.geometry.lanes);
-        self.e.constant(to, &bytes);
     }
 
     /// `blocks` blocks and their scales.
@@ -224,7 +218,7 @@ impl Speech<'_> {
     fn widen(&mut self, sums: &[[Vector; FIELDS]]) {
         if self.e.accumulation() == Accumulation::Pairs {
             let ones = self.e.vector();
-            self.pattern(ones, 0x0001_0001);
+            self.e.pattern(ones, &0x0001_0001_u32.to_le_bytes());
             sums.iter().flatten().for_each(|&sum| self.e.binary(Binary::AddPairs, sum, sum, ones));
             self.e.release(ones);
         }

@@ -83,18 +83,12 @@ impl QuantKernel {
     ) -> Result<Self, EmitError> {
         let caps = host::within(caps.clone());
         let (kind, m, k) = (matrix.kind(), matrix.m(), matrix.k());
-        let mut last = EmitError::new("no backend runs here");
-        for backend in backend::ALL.iter().filter(|backend| backend.runs_on(&caps) && backend.serves(&[])) {
-            let geometry = Geometry { kind, lanes: backend.lanes(), m, k };
-            match Self::on(*backend, geometry, &caps, quantizer) {
-                Ok(kernel) => return Ok(kernel),
-                Err(error) => {
-                    tracing::error!(name: "QuantKernelDropped", backend = backend.name(), kind = kind.name, m, k, %error);
-                    last = error;
-                }
-            }
-        }
-        Err(last)
+        let build = |backend: &dyn Backend| {
+            Self::on(backend, Geometry { kind, lanes: backend.lanes(), m, k }, &caps, quantizer)
+        };
+        backend::first_right(&caps, build, |backend, error| {
+            tracing::error!(name: "QuantKernelDropped", backend, kind = kind.name, m, k, %error);
+        })
     }
 
     fn on(

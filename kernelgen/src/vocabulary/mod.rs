@@ -80,6 +80,11 @@ pub trait Emitter {
     fn splat(&mut self, to: Vector, pattern: u32);
     /// `to = bytes`, a whole vector of them.
     fn constant(&mut self, to: Vector, bytes: &[u8]);
+    /// `to` = the bytes of `pattern`, again and again. Unlike [`splat`](Self::splat) also inside a repeat.
+    fn pattern(&mut self, to: Vector, pattern: &[u8]) {
+        let bytes: Vec<u8> = pattern.iter().copied().cycle().take(4 * self.lanes()).collect();
+        self.constant(to, &bytes);
+    }
     /// `to = vector at from + offset`; no alignment asked.
     fn load(&mut self, to: Vector, from: Pointer, offset: i64);
     /// Loads the first `lanes` lanes only; the others become zero.

@@ -94,15 +94,14 @@ impl PlaneSteps {
         }
         w.advance(steps);
         if self.pairs {
-            self.widen(w, sums);
+            Self::widen(w, sums);
         }
     }
 
     /// Sixteen-bit sums onto the 32-bit ones in the work space.
-    fn widen(&self, w: &mut Walk<'_>, sums: &[Vector]) {
+    fn widen(w: &mut Walk<'_>, sums: &[Vector]) {
         let (ones, sum) = (w.e.vector(), w.e.vector());
-        let pattern: Vec<u8> = [1, 0].into_iter().cycle().take(4 * self.lanes).collect();
-        w.e.constant(ones, &pattern);
+        w.e.pattern(ones, &[1, 0]);
         for (slot, &narrow) in sums.iter().enumerate() {
             let place = w.slot_offset(slot);
             w.e.binary(Binary::AddPairs, narrow, narrow, ones);

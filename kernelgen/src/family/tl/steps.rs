@@ -41,22 +41,16 @@ impl LookUpSteps {
         (panel * extent.tokens + token) * SLOTS + which
     }
 
-    /// A vector in which the bytes of `pattern` follow each other.
-    fn pattern(&self, walk: &mut Walk<'_>, to: Vector, pattern: &[u8]) {
-        let bytes: Vec<u8> = pattern.iter().copied().cycle().take(4 * self.lanes).collect();
-        walk.e.constant(to, &bytes);
-    }
-
     /// `steps` steps in a row, few enough for sixteen-bit sums, which are zero before and after.
     fn round(&self, walk: &mut Walk<'_>, extent: Extent, steps: usize, sums: &[Vector]) {
         walk.unrolled(steps, STEPS_IN_8_BITS, |walk, steps| {
             for panel in 0..extent.panels {
                 (0..steps).for_each(|step| self.step(walk, extent, (panel, step), sums));
-                self.join(walk, extent, panel, sums);
+                Self::join(walk, extent, panel, sums);
             }
             walk.advance(steps);
         });
-        self.widen(walk, extent);
+        Self::widen(walk, extent);
     }
 
     /// One step of one panel against the tables of every token. The first one replaces the sums.
@@ -66,7 +60,7 @@ impl LookUpSteps {
         let signs = self.tuples.signed.then(|| self.nibbles(walk, weights, STEP_TUPLES));
         for tuple in 0..STEP_TUPLES {
             let indices = self.nibbles(walk, weights, tuple);
-            let masks = signs.map(|signs| self.masks(walk, signs, tuple));
+            let masks = signs.map(|signs| Self::masks(walk, signs, tuple));
             for token in 0..extent.tokens {
                 let tables = walk.input_offset(token, step) + 16 * tuple as i64;
                 let sums = &sums[BYTE_SUMS * token..][..BYTE_SUMS];
@@ -89,10 +83,10 @@ impl LookUpSteps {
     }
 
     /// All bits of the bytes whose sign has bit `tuple` set: looked up, since that is one instruction each.
-    fn masks(&self, walk: &mut Walk<'_>, signs: [Vector; 2], tuple: usize) -> [Vector; 2] {
+    fn masks(walk: &mut Walk<'_>, signs: [Vector; 2], tuple: usize) -> [Vector; 2] {
         let masks = [(); 2].map(|()| walk.e.vector());
         let table: [u8; 16] = std::array::from_fn(|sign| if sign >> tuple & 1 == 1 { 0xFF } else { 0 });
-        self.pattern(walk, masks[0], &table);
+        walk.e.pattern(masks[0], &table);
         for which in [1, 0] {
             walk.e.binary(Binary::Shuffle8, masks[which], masks[0], signs[which]);
         }
@@ -100,9 +94,9 @@ impl LookUpSteps {
     }
 
     /// Sums of bytes onto the 16-bit ones.
-    fn join(&self, walk: &mut Walk<'_>, extent: Extent, panel: usize, sums: &[Vector]) {
+    fn join(walk: &mut Walk<'_>, extent: Extent, panel: usize, sums: &[Vector]) {
         let [factors, joined, old] = [(); 3].map(|()| walk.e.vector());
-        self.pattern(walk, factors, &[1, RADIX]);
+        walk.e.pattern(factors, &[1, RADIX]);
         for (token, sums) in sums.chunks(BYTE_SUMS).take(extent.tokens).enumerate() {
             for which in 0..4 {
                 let (low, high) = (sums[which / 2 * 2], sums[which / 2 * 2 + 1]);
@@ -119,12 +113,12 @@ impl LookUpSteps {
     }
 
     /// 16-bit sums onto the 32-bit ones, and zero in their place.
-    fn widen(&self, walk: &mut Walk<'_>, extent: Extent) {
+    fn widen(walk: &mut Walk<'_>, extent: Extent) {
         let [even, odd, narrow, wide, total] = [(); 5].map(|()| walk.e.vector());
         let zero = walk.e.vector();
         walk.e.zero(zero);
-        self.pattern(walk, even, &[1, 0, 0, 0]);
-        self.pattern(walk, odd, &[0, 0, 1, 0]);
+        walk.e.pattern(even, &[1, 0, 0, 0]);
+        walk.e.pattern(odd, &[0, 0, 1, 0]);
         for first in (0..extent.panels * extent.tokens).map(|group| group * SLOTS) {
             for which in 0..4 {
                 walk.e.load(narrow, walk.scratch, walk.slot_offset(first + which));

@@ -148,7 +148,7 @@ impl Maker<'_> {
                 .iter()
                 .flat_map(|trits| [factor(trits.get(pair)), factor(trits.get(pair + 1))])
                 .collect();
-            self.pattern(factors, &pairs);
+            self.e.pattern(factors, &pairs);
             if pair == 0 {
                 self.e.binary(Binary::MulPairs, y, columns, factors);
             } else {
@@ -161,16 +161,10 @@ impl Maker<'_> {
             BIAS - 128 * i16::from(FACTOR) * trits.iter().map(|&trit| i16::from(trit)).sum::<i16>()
         };
         let biases: Vec<_> = trits.iter().flat_map(|trits| bias(trits).to_le_bytes()).collect();
-        self.pattern(factors, &biases);
+        self.e.pattern(factors, &biases);
         self.e.binary(Binary::Add16, y, y, factors);
         self.e.release(columns);
         self.e.release(factors);
-    }
-
-    /// A vector in which the bytes of `block` follow each other.
-    fn pattern(&mut self, to: Vector, block: &[u8]) {
-        let bytes: Vec<u8> = block.iter().copied().cycle().take(4 * self.e.lanes()).collect();
-        self.e.constant(to, &bytes);
     }
 }
 
