@@ -1,12 +1,95 @@
 //! The fast float operations equal golden bit for bit, on every tier that this host has.
 
+use std::ops::Range;
+
 use craftsman_golden::float as golden;
 use craftsman_isa::{HardwareCaps, Tier};
-use craftsman_kernelgen::float::{DenseData, DenseMatrix, FloatOps, PANEL_ROWS, PackedDense};
+use craftsman_kernelgen::float::{DenseData, DenseMatrix, FloatOps, Numbers, PANEL_ROWS, PackedDense, Rows};
 use craftsman_kernelgen::{OutputColumns, OutputMatrix};
 use half::{bf16, f16};
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+/// Rows as a cache keeps them: in f32 (0), f16 (1) or bytes (2).
+struct Kept {
+    width: usize,
+    floats: Vec<f32>,
+    halves: Vec<f16>,
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+    kind: usize,
+}
+
+impl Kept {
+    fn new(kind: usize, width: usize, rows: &[f32]) -> Self {
+        let mut codes = vec![0; rows.len()];
+        let blocks = rows.chunks(width).zip(codes.chunks_mut(width));
+        let blocks = blocks.flat_map(|(row, codes)| {
+            row.chunks(golden::ROW_BLOCK).zip(codes.chunks_mut(golden::ROW_BLOCK)).collect::<Vec<_>>()
+        });
+        let scales = blocks.map(|(row, codes)| golden::round_block(row, codes)).collect();
+        let halves = rows.iter().map(|&x| f16::from_f32(x)).collect();
+        Self { width, floats: rows.to_vec(), halves, codes, scales, kind }
+    }
+
+    fn rows(&self, range: Range<usize>) -> Rows<'_> {
+        let len = range.len();
+        let (blocks, numbers) =
+            (self.width.div_ceil(golden::ROW_BLOCK), range.start * self.width..range.end * self.width);
+        let numbers = match self.kind {
+            0 => Numbers::F32(&self.floats[numbers]),
+            1 => Numbers::F16(&self.halves[numbers]),
+            _ => Numbers::Bytes {
+                codes: &self.codes[numbers],
+                scales: &self.scales[range.start * blocks..range.end * blocks],
+            },
+        };
+        Rows { len, width: self.width, numbers }
+    }
+
+    fn len(&self) -> usize {
+        self.floats.len() / self.width
+    }
+
+    fn widened(&self) -> Vec<f32> {
+        match self.kind {
+            0 => self.floats.clone(),
+            1 => self.halves.iter().map(|x| x.to_f32()).collect(),
+            _ => {
+                let mut out = vec![0.0; self.codes.len()];
+                let rows = self.codes.chunks(self.width).zip(out.chunks_mut(self.width));
+                let blocks = rows.flat_map(|(codes, out)| {
+                    codes.chunks(golden::ROW_BLOCK).zip(out.chunks_mut(golden::ROW_BLOCK)).collect::<Vec<_>>()
+                });
+                blocks
+                    .zip(&self.scales)
+                    .for_each(|((codes, out), &scale)| golden::widen_block(scale, codes, out));
+                out
+            }
+        }
+    }
+}
+
+/// Attention over rows in two stretches, as a cache with pages has them.
+fn attend(
+    ops: FloatOps,
+    q: &[f32],
+    [keys, values]: [&Kept; 2],
+    scale: f32,
+    cut: usize,
+    width: usize,
+) -> Vec<f32> {
+    let (len, cut) = (keys.len(), cut.min(keys.len()));
+    let (mut scores, mut out) = (Vec::new(), vec![0.0; width]);
+    for range in [0..cut, cut..len] {
+        ops.score(q, keys.rows(range), scale, &mut scores);
+    }
+    ops.softmax(&mut scores);
+    for range in [0..cut, cut..len] {
+        ops.mix(&scores[range.clone()], values.rows(range), &mut out);
+    }
+    out
+}
 
 /// The tiers of this host; the others are named once in print.
 fn tiers() -> Vec<FloatOps> {
@@ -196,23 +279,27 @@ proptest! {
     }
 
     #[test]
-    fn attention_equals_golden((q, keys, values, width) in attention(), scale in 0.01_f32..1.0) {
-        let expected = golden::attention(&q, &keys, &values, scale);
-        for ops in tiers() {
-            let (mut scores, mut out) = (vec![7.0; 3], vec![f32::NAN; width]);
-            ops.attention(&q, &keys, &values, scale, &mut scores, &mut out);
-            prop_assert_eq!(bits(&out), bits(&expected), "{}", ops.name());
+    fn attention_equals_golden((q, keys, values, width) in attention(), scale in 0.01_f32..1.0, cut in 0_usize..20) {
+        for kind in 0..3 {
+            let (keys, values) = (Kept::new(kind, q.len(), &keys), Kept::new(kind, width, &values));
+            let expected = golden::attention(&q, &keys.widened(), &values.widened(), scale);
+            for ops in tiers() {
+                let out = attend(ops, &q, [&keys, &values], scale, cut, width);
+                prop_assert_eq!(bits(&out), bits(&expected), "{} kind {}", ops.name(), kind);
+            }
         }
     }
 
     #[test]
-    fn latent_attention_equals_golden((q, rows, _, width) in attention(), scale in 0.01_f32..1.0) {
+    fn latent_attention_equals_golden((q, rows, _, width) in attention(), scale in 0.01_f32..1.0, cut in 0_usize..20) {
         let width = width.min(q.len());
-        let expected = golden::latent_attention(&q, &rows, width, scale);
-        for ops in tiers() {
-            let (mut scores, mut out) = (vec![7.0; 3], vec![f32::NAN; width]);
-            ops.latent_attention(&q, &rows, scale, &mut scores, &mut out);
-            prop_assert_eq!(bits(&out), bits(&expected), "{}", ops.name());
+        for kind in 0..3 {
+            let rows = Kept::new(kind, q.len(), &rows);
+            let expected = golden::latent_attention(&q, &rows.widened(), width, scale);
+            for ops in tiers() {
+                let out = attend(ops, &q, [&rows, &rows], scale, cut, width);
+                prop_assert_eq!(bits(&out), bits(&expected), "{} kind {}", ops.name(), kind);
+            }
         }
     }
 

@@ -22,6 +22,7 @@ mod norm;
 mod reduce;
 mod rope;
 mod router;
+mod rows;
 mod yarn;
 
 pub use attention::{attention, grouped_attention, latent_attention};
@@ -32,4 +33,5 @@ pub use norm::{rms_norm, softmax};
 pub use reduce::{LANES, dot16, fold16, sum16};
 pub use rope::{RopePairing, RopeScaling, RopeTable, Rotation};
 pub use router::{Gate, Routing, router};
+pub use rows::{ROW_BLOCK, round_block, widen_block};
 pub use yarn::Yarn;

@@ -1,124 +1,115 @@
-//! One query head over contiguous keys and values.
+//! The two products of attention, over a stretch of the rows that a query sees: a cache keeps them in pages.
+//!
+//! Neither product adds across rows in an order of its own: a score belongs to one row, and the weighted sum of values
+//! goes on from what the output holds. So stretches, one after the other, give what all rows at once would:
+//! [`golden::float::attention`](craftsman_golden::float::attention).
 
-use super::reduce::{dot, padded, softmax};
+use super::reduce::padded;
+use super::rows::{Bytes, Load, Numbers, Rows};
 use super::vector::Vector;
 
-/// [`golden::float::attention`](craftsman_golden::float::attention). `scores` is scratch; `out` has the
-/// values' width.
+/// Appends `dot(q, row) * scale` for each row, `q.len()` wide.
 #[inline(always)]
-pub(super) fn attention<V: Vector>(
-    v: V,
-    q: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    scale: f32,
-    scores: &mut Vec<f32>,
-    out: &mut [f32],
-) {
-    assert!(
-        !q.is_empty() && !keys.is_empty() && keys.len().is_multiple_of(q.len()),
-        "keys of {} values",
-        q.len()
-    );
-    assert_eq!(keys.len() / q.len() * out.len(), values.len(), "a value for each key");
-    score(v, q, keys, scale, scores);
-    softmax(v, scores);
-    mix(v, scores, values, out.len(), out);
+pub(super) fn score<V: Vector>(v: V, q: &[f32], rows: Rows<'_>, scale: f32, scores: &mut Vec<f32>) {
+    rows.check();
+    assert_eq!(q.len(), rows.width, "a query as wide as the rows");
+    let len = rows.len;
+    match rows.numbers {
+        Numbers::F32(numbers) => score_all(v, q, numbers, len, scale, scores),
+        Numbers::F16(numbers) => score_all(v, q, numbers, len, scale, scores),
+        Numbers::Bytes { codes, scales } => score_all(v, q, Bytes { codes, scales }, len, scale, scores),
+    }
 }
 
-/// [`golden::float::latent_attention`](craftsman_golden::float::latent_attention): the first `out.len()` numbers of a
-/// row are its value.
+/// [`score`] of one kind of numbers: four rows at a time, then one by one.
 #[inline(always)]
-pub(super) fn latent_attention<V: Vector>(
-    v: V,
-    q: &[f32],
-    rows: &[f32],
-    scale: f32,
-    scores: &mut Vec<f32>,
-    out: &mut [f32],
-) {
-    assert!(
-        !q.is_empty() && !rows.is_empty() && rows.len().is_multiple_of(q.len()),
-        "rows of {} values",
-        q.len()
-    );
-    assert!(out.len() <= q.len(), "values of {} in rows of {}", out.len(), q.len());
-    score(v, q, rows, scale, scores);
-    softmax(v, scores);
-    mix(v, scores, rows, q.len(), out);
-}
-
-/// `dot(q, key) * scale` for each key, four at a time.
-#[inline(always)]
-pub(super) fn score<V: Vector>(v: V, q: &[f32], keys: &[f32], scale: f32, scores: &mut Vec<f32>) {
-    scores.clear();
-    let (q16, tail) = q.as_chunks::<16>();
-    let mut quads = keys.chunks_exact(4 * q.len());
-    for quad in &mut quads {
-        let mut sums = [v.splat(0.0); 4];
-        for lane in 0..4 {
-            let (key, _) = quad[lane * q.len()..][..q.len()].as_chunks::<16>();
-            for (q, key) in q16.iter().zip(key) {
-                sums[lane] = v.mul_add(v.load(q), v.load(key), sums[lane]);
-            }
-        }
-        if !tail.is_empty() {
-            let q_tail = v.load(&padded(tail, 0.0));
-            for lane in 0..4 {
-                let key_tail = &quad[lane * q.len()..][16 * q16.len()..q.len()];
-                sums[lane] = v.mul_add(q_tail, v.load(&padded(key_tail, 0.0)), sums[lane]);
-            }
-        }
+fn score_all<V: Vector>(v: V, q: &[f32], rows: impl Load, len: usize, scale: f32, scores: &mut Vec<f32>) {
+    let quads = len / 4 * 4;
+    for first in (0..quads).step_by(4) {
+        let sums = dots::<V, 4>(v, q, rows, first);
         scores.extend(v.fold4(sums).map(|sum| sum * scale));
     }
-    for key in quads.remainder().chunks_exact(q.len()) {
-        scores.push(dot(v, q, key) * scale);
+    for row in quads..len {
+        let [sum] = dots::<V, 1>(v, q, rows, row);
+        scores.push(v.fold(sum) * scale);
     }
 }
 
-/// `out[i] = sum over j of p[j] * values[j][i]`, 64 columns at a time, then 16, then the rest. `values` are rows of
-/// `stride` numbers, of which the first `out.len()` count.
+/// The lanes of the dot products of `q` with `R` rows.
 #[inline(always)]
-pub(super) fn mix<V: Vector>(v: V, p: &[f32], values: &[f32], stride: usize, out: &mut [f32]) {
-    let width = out.len();
+fn dots<V: Vector, const R: usize>(v: V, q: &[f32], rows: impl Load, first: usize) -> [V::F; R] {
+    let (groups, tail) = q.as_chunks::<16>();
+    let mut sums = [v.splat(0.0); R];
+    for (group, q16) in groups.iter().enumerate() {
+        let q16 = v.load(q16);
+        for (row, sum) in (first..).zip(&mut sums) {
+            *sum = v.mul_add(q16, rows.group(v, q.len(), row, group), *sum);
+        }
+    }
+    if !tail.is_empty() {
+        let q_tail = v.load(&padded(tail, 0.0));
+        for (row, sum) in (first..).zip(&mut sums) {
+            *sum = v.mul_add(q_tail, rows.tail(v, q.len(), row, 16 * groups.len()..q.len()), *sum);
+        }
+    }
+    sums
+}
+
+/// `out[i] += sum over j of p[j] * rows[j][i]`: of rows that are wider than `out`, the first columns.
+#[inline(always)]
+pub(super) fn mix<V: Vector>(v: V, p: &[f32], rows: Rows<'_>, out: &mut [f32]) {
+    assert!(p.len() == rows.len && out.len() <= rows.width, "a weight a row, and rows as wide as the output");
+    match rows.numbers {
+        Numbers::F32(numbers) => mix_all(v, p, numbers, rows.width, out),
+        Numbers::F16(numbers) => mix_all(v, p, numbers, rows.width, out),
+        Numbers::Bytes { codes, scales } => mix_all(v, p, Bytes { codes, scales }, rows.width, out),
+    }
+}
+
+/// [`mix`] of one kind of numbers: 64 columns at a time, then 16, then the rest.
+#[inline(always)]
+fn mix_all<V: Vector>(v: V, p: &[f32], rows: impl Load, width: usize, out: &mut [f32]) {
     let mut start = 0;
-    while start + 64 <= width {
-        mix_columns::<V, 4>(v, p, values, stride, start, out);
+    while start + 64 <= out.len() {
+        mix_columns::<V, 4>(v, p, rows, width, start, out);
         start += 64;
     }
-    while start + 16 <= width {
-        mix_columns::<V, 1>(v, p, values, stride, start, out);
+    while start + 16 <= out.len() {
+        mix_columns::<V, 1>(v, p, rows, width, start, out);
         start += 16;
     }
-    if start < width {
-        let mut sum = v.splat(0.0);
-        for (&p, value) in p.iter().zip(values.chunks_exact(stride)) {
-            sum = v.mul_add(v.splat(p), v.load(&padded(&value[start..width], 0.0)), sum);
+    if start < out.len() {
+        let mut sum = v.load(&padded(&out[start..], 0.0));
+        for (row, &p) in p.iter().enumerate() {
+            sum = v.mul_add(v.splat(p), rows.tail(v, width, row, start..out.len()), sum);
         }
-        out[start..].copy_from_slice(&v.array(sum)[..width - start]);
+        let rest = out.len() - start;
+        out[start..].copy_from_slice(&v.array(sum)[..rest]);
     }
 }
 
-/// [`mix`] for `16 C` columns.
+/// [`mix_all`] for `16 C` columns.
 #[inline(always)]
 fn mix_columns<V: Vector, const C: usize>(
     v: V,
     p: &[f32],
-    values: &[f32],
-    stride: usize,
+    rows: impl Load,
+    width: usize,
     start: usize,
     out: &mut [f32],
 ) {
+    let (groups, _) = out[start..start + 16 * C].as_chunks_mut::<16>();
     let mut sums = [v.splat(0.0); C];
-    for (&p, value) in p.iter().zip(values.chunks_exact(stride)) {
+    for (sum, group) in sums.iter_mut().zip(&*groups) {
+        *sum = v.load(group);
+    }
+    for (row, &p) in p.iter().enumerate() {
         let p = v.splat(p);
-        let (groups, _) = value[start..start + 16 * C].as_chunks::<16>();
-        for c in 0..C {
-            sums[c] = v.mul_add(p, v.load(&groups[c]), sums[c]);
+        for (c, sum) in sums.iter_mut().enumerate() {
+            *sum = v.mul_add(p, rows.group(v, width, row, start / 16 + c), *sum);
         }
     }
-    let (groups, _) = out[start..start + 16 * C].as_chunks_mut::<16>();
-    for c in 0..C {
-        groups[c] = v.array(sums[c]);
+    for (group, sum) in groups.iter_mut().zip(sums) {
+        *group = v.array(sum);
     }
 }

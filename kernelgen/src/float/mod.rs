@@ -14,6 +14,7 @@ mod dense;
 mod elementwise;
 mod matmul;
 mod reduce;
+mod rows;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 mod simulated;
 mod tiers;
@@ -22,6 +23,7 @@ mod vector;
 mod x86;
 
 pub use dense::{DenseData, DenseMatrix, DenseShapeError, PANEL_ROWS, PackedDense};
+pub use rows::{Numbers, Rows};
 
 use std::fmt;
 
@@ -101,33 +103,17 @@ impl FloatOps {
         unsafe { (self.operations.axpy)(p, v, acc) }
     }
 
-    /// One query head `q` (`[d]`) over `keys` (`[len, d]`) and `values` (`[len, out.len()]`), both contiguous
-    /// and not empty. `scores` is scratch to be reused.
-    pub fn attention(
-        &self,
-        q: &[f32],
-        keys: &[f32],
-        values: &[f32],
-        scale: f32,
-        scores: &mut Vec<f32>,
-        out: &mut [f32],
-    ) {
+    /// Appends to `scores` the scores `dot(q, row) * scale` of some rows that a query head sees.
+    pub fn score(&self, q: &[f32], rows: Rows<'_>, scale: f32, scores: &mut Vec<f32>) {
         // SAFETY: as in `rms_norm`.
-        unsafe { (self.operations.attention)(q, keys, values, scale, scores, out) }
+        unsafe { (self.operations.score)(q, rows, scale, scores) }
     }
 
-    /// One query head `q` (`[d]`) over `rows` (`[len, d]`, not empty) that are keys and, in their first `out.len()`
-    /// numbers, values. `scores` is scratch to be reused.
-    pub fn latent_attention(
-        &self,
-        q: &[f32],
-        rows: &[f32],
-        scale: f32,
-        scores: &mut Vec<f32>,
-        out: &mut [f32],
-    ) {
+    /// `out[i] += sum over j of p[j] * rows[j][i]`, in ascending `j`: what some rows, weighted by `p`, add to the answer of
+    /// a query head. Of rows that are wider than `out` the first columns count.
+    pub fn mix(&self, p: &[f32], rows: Rows<'_>, out: &mut [f32]) {
         // SAFETY: as in `rms_norm`.
-        unsafe { (self.operations.latent_attention)(q, rows, scale, scores, out) }
+        unsafe { (self.operations.mix)(p, rows, out) }
     }
 
     /// `out[i] = sum over j of weights[j][i] * rows[j][i]`, both `[taps, out.len()]`: one position of a depthwise

@@ -23,6 +23,7 @@ use craftsman_golden::float as golden;
 use half::{bf16, f16};
 
 use super::dense::Column;
+use super::rows::{Numbers, Rows};
 use super::vector::Vector;
 use super::x86::Avx512;
 use super::{attention, matmul, reduce};
@@ -70,9 +71,19 @@ simulated!(sum_and_maxima, |v, a, _b, out, _s| {
     out[16..32].copy_from_slice(&reduce::maxima(v, x));
 });
 simulated!(attend, |v, a, b, out, scratch| {
-    attention::score(v, &a[..20], b, 0.3, scratch);
-    attention::mix(v, &a[..2], b, 80, &mut out[..80]);
+    let numbers = Numbers::F32(b);
+    attention::score(v, &a[..20], Rows { len: 8, width: 20, numbers }, 0.3, scratch);
+    attention::mix(v, &a[..2], Rows { len: 2, width: 80, numbers }, &mut out[..80]);
     out[80..88].copy_from_slice(scratch);
+});
+// Rows of 40 bytes in two blocks: the scales are eight numbers of `a`, the codes bytes of `b`.
+simulated!(attend_bytes, |v, a, b, out, scratch| {
+    // SAFETY: the first 160 bytes of `b`.
+    let codes = unsafe { from_raw_parts(b.as_ptr().cast::<i8>(), 160) };
+    let rows = Rows { len: 4, width: 40, numbers: Numbers::Bytes { codes, scales: &a[..8] } };
+    attention::score(v, &a[8..48], rows, 0.3, scratch);
+    attention::mix(v, &a[..4], rows, &mut out[..40]);
+    out[80..84].copy_from_slice(scratch);
 });
 simulated!(widen, |v, a, _b, out, _s| {
     // SAFETY: the first 64 bytes of `a`, as two groups of sixteen numbers of two bytes.
@@ -201,15 +212,30 @@ fn reductions() {
     });
 }
 
+/// What both halves of attention over `rows`, `[len, q.len()]`, write to `out`: the mixture, and from 80 on the scores.
+fn attend_golden(q: &[f32], p: &[f32], rows: [&[f32]; 2], widths: [usize; 2], out: &mut [f32]) {
+    for (p, value) in p.iter().zip(rows[1].chunks(widths[1])) {
+        golden::axpy(*p, value, &mut out[..widths[1]]);
+    }
+    for (score, key) in out[80..].iter_mut().zip(rows[0].chunks(widths[0])) {
+        *score = golden::dot16(q, key) * 0.3;
+    }
+}
+
 #[test]
 fn halves_of_attention() {
-    check(attend, |a, b, out| {
-        out[..80].fill(0.0);
-        golden::axpy(a[0], &b[..80], &mut out[..80]);
-        golden::axpy(a[1], &b[80..], &mut out[..80]);
-        for (score, key) in out[80..88].iter_mut().zip(b.chunks(20)) {
-            *score = golden::dot16(&a[..20], key) * 0.3;
+    check(attend, |a, b, out| attend_golden(&a[..20], &a[..2], [b, b], [20, 80], out));
+    check(attend_bytes, |a, b, out| {
+        let codes: Vec<i8> = b[..40].iter().flat_map(|v| v.to_le_bytes()).map(|byte| byte as i8).collect();
+        let mut rows = vec![0.0; 160];
+        let blocks = codes.chunks(40).zip(rows.chunks_mut(40)).flat_map(|(codes, row)| {
+            let (low, high) = row.split_at_mut(golden::ROW_BLOCK);
+            [(&codes[..golden::ROW_BLOCK], low), (&codes[golden::ROW_BLOCK..], high)]
+        });
+        for ((codes, out), scale) in blocks.zip(a) {
+            golden::widen_block(*scale, codes, out);
         }
+        attend_golden(&a[8..48], &a[..4], [&rows, &rows], [40, 40], out);
     });
 }
 

@@ -4,6 +4,7 @@ use craftsman_golden::float as golden;
 use craftsman_isa::Feature;
 
 use super::dense::PackedDense;
+use super::rows::Rows;
 use super::vector::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
@@ -27,16 +28,10 @@ pub(super) struct Operations {
     pub(super) add: unsafe fn(&mut [f32], &[f32]),
     pub(super) axpy: unsafe fn(f32, &[f32], &mut [f32]),
     pub(super) depthwise: unsafe fn(&[f32], &[f32], &mut [f32]),
-    pub(super) attention: Attention,
-    pub(super) latent_attention: LatentAttention,
+    pub(super) score: unsafe fn(&[f32], Rows<'_>, f32, &mut Vec<f32>),
+    pub(super) mix: unsafe fn(&[f32], Rows<'_>, &mut [f32]),
     pub(super) dense_matmul: unsafe fn(&PackedDense, &[f32], &mut OutputColumns<'_>),
 }
-
-/// Query, keys, values, scale, scratch for scores, output.
-type Attention = unsafe fn(&[f32], &[f32], &[f32], f32, &mut Vec<f32>, &mut [f32]);
-
-/// Query, rows, scale, scratch for scores, output.
-type LatentAttention = unsafe fn(&[f32], &[f32], f32, &mut Vec<f32>, &mut [f32]);
 
 /// Compiles every operation with the target features `$target`, on the vectors that `$vector` gives
 /// permission for.
@@ -72,23 +67,16 @@ macro_rules! tier {
                 elementwise::axpy(p, v, acc);
             }
             $(#[$target])?
-            fn attend(
-                q: &[f32],
-                keys: &[f32],
-                values: &[f32],
-                scale: f32,
-                scores: &mut Vec<f32>,
-                out: &mut [f32],
-            ) {
-                attention::attention($vector, q, keys, values, scale, scores, out);
+            fn score(q: &[f32], rows: Rows<'_>, scale: f32, scores: &mut Vec<f32>) {
+                attention::score($vector, q, rows, scale, scores);
+            }
+            $(#[$target])?
+            fn mix(p: &[f32], rows: Rows<'_>, out: &mut [f32]) {
+                attention::mix($vector, p, rows, out);
             }
             $(#[$target])?
             fn depthwise(rows: &[f32], weights: &[f32], out: &mut [f32]) {
                 golden::depthwise(rows, weights, out);
-            }
-            $(#[$target])?
-            fn latent_attend(q: &[f32], rows: &[f32], scale: f32, scores: &mut Vec<f32>, out: &mut [f32]) {
-                attention::latent_attention($vector, q, rows, scale, scores, out);
             }
             $(#[$target])?
             fn dense_matmul(w: &PackedDense, x: &[f32], out: &mut OutputColumns<'_>) {
@@ -106,8 +94,8 @@ macro_rules! tier {
                 add,
                 axpy,
                 depthwise,
-                attention: attend,
-                latent_attention: latent_attend,
+                score,
+                mix,
                 dense_matmul,
             }
         };

@@ -25,10 +25,14 @@ pub(super) trait Vector: Copy {
     fn load_f16(self, x: &[f16; 16]) -> Self::F;
     /// Sixteen bfloat16 values, widened exactly.
     fn load_bf16(self, x: &[bf16; 16]) -> Self::F;
+    /// Sixteen bytes with a sign, widened exactly.
+    fn load_i8(self, x: &[i8; 16]) -> Self::F;
     /// The lanes in memory order.
     fn array(self, x: Self::F) -> [f32; 16];
     /// `a + b`.
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`.
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     /// The larger one; either for zeros of different sign; anything where one is NaN.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`, rounded once.
@@ -104,6 +108,11 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    fn load_i8(self, x: &[i8; 16]) -> [f32; 16] {
+        x.map(f32::from)
+    }
+
+    #[inline(always)]
     fn array(self, x: [f32; 16]) -> [f32; 16] {
         x
     }
@@ -112,6 +121,14 @@ impl Vector for Portable {
     fn add(self, mut a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         for i in 0..16 {
             a[i] += b[i];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn mul(self, mut a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        for i in 0..16 {
+            a[i] *= b[i];
         }
         a
     }

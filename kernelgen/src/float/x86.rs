@@ -81,6 +81,16 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn load_i8(self, x: &[i8; 16]) -> Self::F {
+        // SAFETY: `self` proves AVX2; the unaligned read of 16 bytes is all of `x`.
+        unsafe {
+            let bytes = _mm_loadu_si128(x.as_ptr().cast());
+            let widen = |low| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low));
+            [widen(bytes), widen(_mm_unpackhi_epi64(bytes, bytes))]
+        }
+    }
+
+    #[inline(always)]
     fn array(self, x: Self::F) -> [f32; 16] {
         let mut array = [0.0; 16];
         // SAFETY: `self` proves AVX; both unaligned writes of 8 lie inside the 16 of `array`.
@@ -95,6 +105,12 @@ impl Vector for Avx2 {
     fn add(self, a: Self::F, b: Self::F) -> Self::F {
         // SAFETY: `self` proves AVX.
         unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        // SAFETY: `self` proves AVX.
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
     }
 
     #[inline(always)]
@@ -174,6 +190,12 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn load_i8(self, x: &[i8; 16]) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F; the unaligned read of 16 bytes is all of `x`.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast()))) }
+    }
+
+    #[inline(always)]
     fn array(self, x: __m512) -> [f32; 16] {
         let mut array = [0.0; 16];
         // SAFETY: `self` proves AVX-512 F; the unaligned write of 16 is all of `array`.
@@ -185,6 +207,12 @@ impl Vector for Avx512 {
     fn add(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: `self` proves AVX-512 F.
         unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512 F.
+        unsafe { _mm512_mul_ps(a, b) }
     }
 
     #[inline(always)]

@@ -27,6 +27,10 @@ pub enum ErrorKind {
     Input,
     /// No kernel could be made for the model.
     Kernel,
+    /// A budget of memory is used up.
+    Memory,
+    /// The work was ended by who had asked for it.
+    Cancelled,
 }
 
 /// An error with the place it was found and what to do about it.

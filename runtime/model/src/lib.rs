@@ -22,7 +22,7 @@ mod threads;
 pub mod tokenizer;
 
 pub use aside::write_aside;
-pub use cache::KvCache;
+pub use cache::{KvCache, KvKind, KvOptions, KvPool};
 pub use config::{ExpertConfig, LatentConfig, LayerKind, Mixing, ModelConfig, RopeConfig};
 pub use craftsman_golden::quants::{self, QuantKind};
 pub use error::{ErrorKind, ModelError};
@@ -30,4 +30,4 @@ pub use generate::{Finish, GenerateOptions, Generation, Statistics, generate};
 pub use model::{LoadOptions, Model, Progress};
 pub use perplexity::{Perplexity, perplexity};
 pub use sampler::{Sampler, SamplingOptions};
-pub use session::Session;
+pub use session::{BatchEntry, CancelToken, Session};

@@ -1,8 +1,8 @@
 //! A loaded model: immutable, shared by its sessions.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use craftsman_golden::float::{RopeScaling, RopeTable};
@@ -18,7 +18,7 @@ use crate::container::Checkpoint;
 use crate::head::{self, Embedding};
 use crate::layer::{Block, Engine, Linear, Norm};
 use crate::load::Loader;
-use crate::session::Session;
+use crate::session::Buffers;
 use crate::threads::Threads;
 use crate::{ErrorKind, ModelError};
 
@@ -78,6 +78,8 @@ pub struct Model {
     pub(crate) norm: Norm,
     pub(crate) head: Linear,
     pub(crate) rope: RopeTable,
+    /// Buffers of forward passes that are not in use.
+    buffers: Mutex<Vec<Buffers>>,
     load_time: Duration,
 }
 
@@ -108,6 +110,7 @@ impl Model {
             context: options.context.unwrap_or(config.context).clamp(1, config.context),
             ops: FloatOps::for_caps(&caps),
             head,
+            buffers: Mutex::default(),
             load_time: start.elapsed(),
             caps,
             threads,
@@ -133,11 +136,6 @@ impl Model {
             tier = %self.caps.tier(),
             seconds = self.load_time.as_secs_f64(),
         );
-    }
-
-    /// A new session: an empty context over these weights.
-    pub fn session(self: &Arc<Self>) -> Session {
-        Session::new(Arc::clone(self))
     }
 
     /// Sizes and constants.
@@ -184,6 +182,15 @@ impl Model {
     pub fn weight_bytes_per_token(&self) -> usize {
         let row = self.embedding.bytes() / self.config.vocab;
         row + self.head.bytes() + self.blocks.iter().map(Block::bytes_per_token).sum::<usize>()
+    }
+
+    /// Buffers for one forward pass; [`give_buffers`](Self::give_buffers) keeps them for the next.
+    pub(crate) fn take_buffers(&self) -> Buffers {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_buffers(&self, buffers: Buffers) {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
     }
 
     pub(crate) fn engine(&self) -> Engine<'_> {

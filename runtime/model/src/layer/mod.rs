@@ -13,7 +13,7 @@ use craftsman_kernelgen::float::FloatOps;
 pub(crate) use experts::Experts;
 pub(crate) use gated::{Entry, Gated};
 pub(crate) use linear::{Linear, Product, Quantised, run};
-pub(crate) use mixer::{Convolution, Grouped, Latent, Mixer, Place, Queries};
+pub(crate) use mixer::{Convolution, Grouped, Latent, Mixer, Place, Queries, Sequence};
 
 use crate::ModelError;
 use crate::threads::Threads;
@@ -96,7 +96,7 @@ impl Block {
         &self,
         engine: &Engine<'_>,
         x: &mut [f32],
-        place: &mut Place<'_>,
+        place: &mut Place<'_, '_>,
         scratch: &mut Scratch,
     ) -> Result<(), ModelError> {
         let Scratch { normed, added, mixer, gated, experts } = scratch;

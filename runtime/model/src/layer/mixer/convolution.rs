@@ -1,7 +1,10 @@
 //! A short gated convolution over time, each feature by itself (LFM2).
 
+use craftsman_kernelgen::float::Numbers;
+
 use super::{Mixer, MixerScratch, Place};
 use crate::ModelError;
+use crate::cache::Kept;
 use crate::layer::linear::{self, Linear, Product, Quantised};
 use crate::layer::{Engine, sized};
 
@@ -37,15 +40,15 @@ impl Mixer for Convolution {
     }
 
     /// What the convolution reads.
-    fn streams(&self) -> Vec<usize> {
-        vec![self.hidden]
+    fn keeps(&self) -> Kept {
+        Kept { streams: vec![self.hidden], reach: Some(self.taps()), rounds: false }
     }
 
     fn forward(
         &self,
         engine: &Engine<'_>,
         x: &[f32],
-        place: &mut Place<'_>,
+        place: &mut Place<'_, '_>,
         out: &mut [f32],
         scratch: &mut MixerScratch,
     ) -> Result<(), ModelError> {
@@ -63,19 +66,37 @@ impl Mixer for Convolution {
                 row.iter_mut().zip(factors).for_each(|(out, (b, x))| *out = b * x);
             }
         });
-        place.cache.append(place.layer, 0..1, gated);
+        place.append(0..1, gated);
 
-        let (cache, taps) = (&*place.cache, self.weights.len() / hidden);
+        let place = &*place;
         engine.threads.rows(mixed, hidden, |first, rows| {
+            let mut inputs = Vec::with_capacity(self.weights.len());
             for (token, row) in rows.chunks_exact_mut(hidden).enumerate() {
-                let end = cache.len() + first + token + 1;
-                let seen = cache.rows(place.layer, 0, end.saturating_sub(taps)..end);
-                engine.ops.depthwise(seen, &self.weights[taps * hidden - seen.len()..], row);
+                self.inputs(place, first + token, &mut inputs);
+                engine.ops.depthwise(&inputs, &self.weights[self.weights.len() - inputs.len()..], row);
                 row.iter_mut().zip(part(first + token, 1)).for_each(|(out, c)| *out *= c);
             }
         });
         quantised.fill(mixed, tokens, [&self.output])?;
         linear::run(engine, vec![Product { linear: &self.output, x: mixed, input: quantised, out }]);
         Ok(())
+    }
+}
+
+impl Convolution {
+    fn taps(&self) -> usize {
+        self.weights.len() / self.hidden
+    }
+
+    /// What a token's convolution reads, `[taps, hidden]`; at the beginning of a text fewer rows.
+    fn inputs(&self, place: &Place<'_, '_>, token: usize, out: &mut Vec<f32>) {
+        out.clear();
+        let (cache, end) = place.seen(token);
+        for rows in cache.rows(place.layer, 0, end.saturating_sub(self.taps())..end) {
+            match rows.numbers {
+                Numbers::F32(numbers) => out.extend_from_slice(numbers),
+                _ => unreachable!("`keeps` says that its rows stay f32"),
+            }
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use craftsman_golden::float::{RopePairing, Rotation};
 
-use super::{Mixer, MixerScratch, Place, each_head};
+use super::{Mixer, MixerScratch, Place, attend, each_head};
 use crate::ModelError;
-use crate::cache::KvCache;
+use crate::cache::Kept;
 use crate::layer::linear::{self, Linear, Product, Quantised};
 use crate::layer::{Engine, Norm, sized};
 
@@ -51,15 +51,15 @@ impl Mixer for Grouped {
     }
 
     /// The keys of each head, then the values of each head.
-    fn streams(&self) -> Vec<usize> {
-        vec![self.head_dim; 2 * self.kv_heads]
+    fn keeps(&self) -> Kept {
+        Kept { streams: vec![self.head_dim; 2 * self.kv_heads], reach: self.window, rounds: true }
     }
 
     fn forward(
         &self,
         engine: &Engine<'_>,
         x: &[f32],
-        place: &mut Place<'_>,
+        place: &mut Place<'_, '_>,
         out: &mut [f32],
         scratch: &mut MixerScratch,
     ) -> Result<(), ModelError> {
@@ -76,9 +76,9 @@ impl Mixer for Grouped {
 
         self.turn(engine, place.rotations, self.q_norm.as_ref(), q, spare);
         self.turn(engine, place.rotations, self.k_norm.as_ref(), k, spare);
-        place.cache.append(place.layer, 0..self.kv_heads, k);
-        place.cache.append(place.layer, self.kv_heads..2 * self.kv_heads, v);
-        self.mix(engine, q, place.layer, place.cache, mixed, &mut scratch.scores);
+        place.append(0..self.kv_heads, k);
+        place.append(self.kv_heads..2 * self.kv_heads, v);
+        self.mix(engine, q, place, mixed, &mut scratch.scores);
 
         let mixed = match &self.sub_norm {
             Some(norm) => {
@@ -122,20 +122,19 @@ impl Grouped {
         &self,
         engine: &Engine<'_>,
         q: &[f32],
-        layer: usize,
-        cache: &KvCache,
+        place: &Place<'_, '_>,
         out: &mut [f32],
         scores: &mut Vec<Vec<f32>>,
     ) {
         let scale = 1.0 / (self.head_dim as f32).sqrt();
         let group = self.heads / self.kv_heads;
         each_head(engine, self.heads, self.head_dim, out, scores, |head, token, scores, out| {
-            let end = cache.len() + token + 1;
+            let (cache, end) = place.seen(token);
             let seen = self.window.map_or(0, |window| end.saturating_sub(window))..end;
-            let keys = cache.rows(layer, head / group, seen.clone());
-            let values = cache.rows(layer, self.kv_heads + head / group, seen);
+            let keys = cache.rows(place.layer, head / group, seen.clone());
+            let values = cache.rows(place.layer, self.kv_heads + head / group, seen);
             let q = &q[(token * self.heads + head) * self.head_dim..][..self.head_dim];
-            engine.ops.attention(q, keys, values, scale, scores, out);
+            attend(engine.ops, q, [keys, values], scale, scores, out);
         });
     }
 }

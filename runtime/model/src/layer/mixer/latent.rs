@@ -8,8 +8,9 @@
 
 use craftsman_golden::float::RopePairing;
 
-use super::{Mixer, MixerScratch, Place, each_head};
+use super::{Mixer, MixerScratch, Place, attend, each_head};
 use crate::ModelError;
+use crate::cache::Kept;
 use crate::layer::linear::{self, Linear, Product, Quantised};
 use crate::layer::{Engine, Norm, sized};
 
@@ -74,21 +75,21 @@ impl Mixer for Latent {
     }
 
     /// The compressed row and the turned key.
-    fn streams(&self) -> Vec<usize> {
-        vec![self.down.m()]
+    fn keeps(&self) -> Kept {
+        Kept { streams: vec![self.down.m()], reach: None, rounds: true }
     }
 
     fn forward(
         &self,
         engine: &Engine<'_>,
         x: &[f32],
-        place: &mut Place<'_>,
+        place: &mut Place<'_, '_>,
         out: &mut [f32],
         scratch: &mut MixerScratch,
     ) -> Result<(), ModelError> {
         let MixerScratch { latent: scratch, scores, .. } = scratch;
         self.project(engine, x, place, scratch)?;
-        place.cache.append(place.layer, 0..1, &scratch.rows[..place.rotations.len() * self.down.m()]);
+        place.append(0..1, &scratch.rows[..place.rotations.len() * self.down.m()]);
         self.absorb(engine, place, scratch);
         self.mix(engine, place, scratch, scores);
         let LatentScratch { joined, quantised, .. } = scratch;
@@ -119,7 +120,7 @@ impl Latent {
         &self,
         engine: &Engine<'_>,
         x: &[f32],
-        place: &Place<'_>,
+        place: &Place<'_, '_>,
         scratch: &mut LatentScratch,
     ) -> Result<(), ModelError> {
         let LatentScratch { compressed, normed, raw, rows, q, quantised, inner, .. } = scratch;
@@ -152,7 +153,7 @@ impl Latent {
     }
 
     /// Fills `queries`, `[tokens, heads, rank + turned]`: each head's query over the rows of the cache.
-    fn absorb(&self, engine: &Engine<'_>, place: &Place<'_>, scratch: &mut LatentScratch) {
+    fn absorb(&self, engine: &Engine<'_>, place: &Place<'_, '_>, scratch: &mut LatentScratch) {
         let LatentScratch { q, straight, absorbed, queries, .. } = scratch;
         let (tokens, heads, rank) = (place.rotations.len(), self.heads(), self.rank());
         let (part, whole) = (self.straight(), self.straight() + self.turned);
@@ -181,7 +182,7 @@ impl Latent {
     fn mix(
         &self,
         engine: &Engine<'_>,
-        place: &Place<'_>,
+        place: &Place<'_, '_>,
         scratch: &mut LatentScratch,
         scores: &mut Vec<Vec<f32>>,
     ) {
@@ -189,9 +190,10 @@ impl Latent {
         let (tokens, heads, rank, width) = (place.rotations.len(), self.heads(), self.rank(), self.down.m());
         let mixed = sized(mixed, tokens * heads * rank);
         each_head(engine, heads, rank, mixed, scores, |head, token, scores, out| {
-            let rows = place.cache.rows(place.layer, 0, 0..place.cache.len() + token + 1);
+            let (cache, end) = place.seen(token);
+            let rows = || cache.rows(place.layer, 0, 0..end);
             let q = &queries[(token * heads + head) * width..][..width];
-            engine.ops.latent_attention(q, rows, self.scale, scores, out);
+            attend(engine.ops, q, [rows(), rows()], self.scale, scores, out);
         });
         // Done with the absorbed queries: their memory takes the same numbers with the heads outside.
         let by_head = sized(absorbed, heads * tokens * rank);

@@ -5,8 +5,10 @@ mod grouped;
 mod latent;
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use craftsman_golden::float::Rotation;
+use craftsman_kernelgen::float::{FloatOps, Rows};
 
 pub(crate) use convolution::Convolution;
 pub(crate) use grouped::Grouped;
@@ -14,7 +16,7 @@ pub(crate) use latent::{Latent, Queries};
 
 use super::Engine;
 use crate::ModelError;
-use crate::cache::KvCache;
+use crate::cache::{Kept, KvCache};
 
 /// The part of a layer that mixes positions.
 pub(crate) trait Mixer: Debug + Send + Sync {
@@ -24,28 +26,54 @@ pub(crate) trait Mixer: Debug + Send + Sync {
     /// Whether its last product adds to what the output holds.
     fn adds(&self) -> bool;
 
-    /// The widths of the streams that it keeps in the cache.
-    fn streams(&self) -> Vec<usize>;
+    /// What it keeps of every position in the cache.
+    fn keeps(&self) -> Kept;
 
-    /// Appends what it keeps of `x`, `[tokens, hidden]`, to the cache, and writes its answer to `out`,
+    /// Appends what it keeps of `x`, `[tokens, hidden]`, to the caches, and writes its answer to `out`,
     /// `[tokens, hidden]`.
     fn forward(
         &self,
         engine: &Engine<'_>,
         x: &[f32],
-        place: &mut Place<'_>,
+        place: &mut Place<'_, '_>,
         out: &mut [f32],
         scratch: &mut MixerScratch,
     ) -> Result<(), ModelError>;
 }
 
 /// Where the tokens stand that are being processed.
-pub(crate) struct Place<'a> {
+pub(crate) struct Place<'a, 'c> {
     /// The layer's number.
     pub(crate) layer: usize,
     /// One rotation a token.
     pub(crate) rotations: &'a [Rotation],
-    pub(crate) cache: &'a mut KvCache,
+    /// Which tokens belong together, in the order of the tokens.
+    pub(crate) sequences: &'a mut [Sequence<'c>],
+}
+
+/// Tokens of one session, which follow what its cache holds.
+pub(crate) struct Sequence<'c> {
+    pub(crate) cache: &'c mut KvCache,
+    /// Their numbers among all tokens.
+    pub(crate) rows: Range<usize>,
+}
+
+impl Place<'_, '_> {
+    /// Appends what the layer keeps of all tokens to the caches of their sessions: `x` is `[tokens, sum of widths]`.
+    fn append(&mut self, streams: Range<usize>, x: &[f32]) {
+        let width = x.len() / self.rotations.len();
+        for Sequence { cache, rows } in &mut *self.sequences {
+            let x = &x[rows.start * width..rows.end * width];
+            cache.append(self.layer, streams.clone(), x, rows.len());
+        }
+    }
+
+    /// The cache of a token's session, and the positions up to the token's own.
+    fn seen(&self, token: usize) -> (&KvCache, usize) {
+        let index = self.sequences.partition_point(|sequence| sequence.rows.end <= token);
+        let Sequence { cache, rows } = &self.sequences[index];
+        (cache, cache.len() + token - rows.start + 1)
+    }
 }
 
 /// Buffers of the kinds of mixers, reused from layer to layer.
@@ -91,6 +119,27 @@ fn each_head(
             }
         }
     });
+}
+
+/// Attention of one query over rows that come in stretches: scores, their softmax, and the mixture of the values.
+fn attend<'r>(
+    ops: FloatOps,
+    q: &[f32],
+    [keys, values]: [impl Iterator<Item = Rows<'r>>; 2],
+    scale: f32,
+    scores: &mut Vec<f32>,
+    out: &mut [f32],
+) {
+    scores.clear();
+    keys.for_each(|rows| ops.score(q, rows, scale, scores));
+    ops.softmax(scores);
+    out.fill(0.0);
+    let mut weights = &scores[..];
+    for rows in values {
+        let (now, later) = weights.split_at(rows.len);
+        ops.mix(now, rows, out);
+        weights = later;
+    }
 }
 
 /// How many shares the heads of all tokens are divided into: later tokens see more keys, so there are more shares than
