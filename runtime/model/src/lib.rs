@@ -17,7 +17,6 @@ mod model;
 mod perplexity;
 mod sampler;
 mod session;
-mod stop;
 mod threads;
 pub mod tokenizer;
 
@@ -26,7 +25,10 @@ pub use cache::{KvCache, KvKind, KvOptions, KvPool};
 pub use config::{ExpertConfig, LatentConfig, LayerKind, Mixing, ModelConfig, RopeConfig};
 pub use craftsman_golden::quants::{self, QuantKind};
 pub use error::{ErrorKind, ModelError};
-pub use generate::{Finish, GenerateOptions, Generation, Statistics, generate};
+pub use generate::{
+    Drafter, Finish, GenerateOptions, Generation, LookupDrafter, ModelDrafter, Statistics, Token, Tokens,
+    generate,
+};
 pub use model::{LoadOptions, Model, Progress};
 pub use perplexity::{Perplexity, perplexity};
 pub use sampler::{Sampler, SamplingOptions};

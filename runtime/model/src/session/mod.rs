@@ -34,7 +34,7 @@ pub struct BatchEntry<'a> {
     pub session: &'a mut Session,
     /// The tokens that it goes on with.
     pub tokens: &'a [u32],
-    /// How many of the last tokens' logits are kept in [`Session::logits`]: 1 to the number of tokens.
+    /// How many of the last tokens' logits [`Session::logits`] holds afterwards, if there are as many tokens.
     pub wanted: usize,
 }
 
@@ -150,7 +150,7 @@ impl Session {
             let mut row = std::mem::take(&mut session.logits);
             row.clear();
             logits.push(row);
-            let wanted = (*wanted).clamp(1, tokens.len().max(1));
+            let wanted = (*wanted).min(tokens.len());
             feeds.push(Feed { session, tokens, wanted });
         }
         let outcome = forward::run(&model, &mut feeds, &mut |feed, _, row| {
