@@ -6,6 +6,7 @@ mod aside;
 mod cache;
 mod config;
 pub mod container;
+mod engine;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
@@ -24,6 +25,9 @@ pub use aside::write_aside;
 pub use cache::{KvCache, KvKind, KvOptions, KvPool};
 pub use config::{ExpertConfig, LatentConfig, LayerKind, Mixing, ModelConfig, RopeConfig};
 pub use craftsman_golden::quants::{self, QuantKind};
+pub use engine::{
+    BackendInfo, Engine, EngineOptions, InferenceBackend, Request, SessionId, TokenStream, Usage,
+};
 pub use error::{ErrorKind, ModelError};
 pub use generate::{
     Drafter, Finish, GenerateOptions, Generation, LookupDrafter, ModelDrafter, Statistics, Token, Tokens,

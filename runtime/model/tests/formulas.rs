@@ -238,7 +238,27 @@ fn maple_slides_without_positions_between_and_clamps() {
         ("swiglu_clamp_exp", Value::Array(Array::of_scalars(&vec![Value::from(7.0_f32); 5]).unwrap())),
     ];
     check_gguf(&plain, "maple", &tensors, &keys);
+    let file = write::gguf(&plain, "maple", &tensors, &keys);
+    gives_pages_back(&Checkpoint::from_gguf(Gguf::from_bytes("maple.gguf", file).unwrap()).unwrap());
     let other = Plain { limit: 3.0, ..plain };
     let keys = [keys[0].clone(), keys[1].clone(), ("swiglu_clamp_exp", Value::from(3.0_f32))];
     check_gguf(&other, "maple", &tensors, &keys);
+}
+
+/// A long text, token by token: layers with a window give their pages back, and a cut far behind is computed again.
+fn gives_pages_back(checkpoint: &Checkpoint) {
+    let model = Model::load(checkpoint, &LoadOptions::default()).unwrap();
+    let tokens: Vec<u32> = (0..300).map(|i| (i * i + 5 * i) % 120).collect();
+    let expected = model.session().logits_all(&tokens).unwrap();
+    let mut session = model.session();
+    for (&token, expected) in tokens.iter().zip(expected.chunks(120)) {
+        assert!(bits(session.decode(token).unwrap()) == bits(expected), "at {}", session.position());
+    }
+    let (kept, all) = (session.cache().bytes(), session.cache().bytes_per_position() * 320);
+    assert!(kept < all * 2 / 3, "{kept} of {all} bytes: four of five layers slide");
+    for cut in [290, 20] {
+        session.truncate(cut);
+        let last = bits(session.prefill(&tokens[cut..]).unwrap());
+        assert!(last == bits(&expected[299 * 120..]), "after a cut at {cut}");
+    }
 }

@@ -191,7 +191,7 @@ impl<'t> Answer<'t> {
             None => (self.started.elapsed(), Duration::ZERO),
         };
         let decoded_tokens = self.tokens.len().saturating_sub(1);
-        let statistics = Statistics { prompt_time, decode_time, decoded_tokens, ..self.statistics };
+        let statistics = Statistics { prompt_time, decoded_tokens, decode_time, ..self.statistics };
         tracing::info!(
             name: "InferenceCompleted",
             prompt_tokens = statistics.prompt_tokens,

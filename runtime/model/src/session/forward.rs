@@ -75,7 +75,9 @@ impl Session {
     /// Finds what others keep of the tokens that the cache lacks, and makes room for the rest.
     fn prepare(&mut self, wanted: usize) -> Result<(), ModelError> {
         if self.cache.is_empty() {
-            self.shared = self.cache.adopt(&self.tokens[..self.tokens.len() + 1 - wanted]);
+            // Up to the first token whose logits are wanted.
+            let known = self.tokens.len() + 1 - wanted.max(1);
+            self.shared = self.cache.adopt(&self.tokens[..known]);
         }
         self.cache.reserve(self.tokens.len() - self.cache.len())
     }

@@ -17,7 +17,7 @@ pub fn gguf(plain: &Plain, architecture: &str, tensors: &Tensors, extra: &[(&str
     let number = |value: usize| Value::from(value as u32);
     let mut keys = vec![
         ("block_count", number(plain.layers)),
-        ("context_length", number(64)),
+        ("context_length", number(512)),
         ("embedding_length", number(plain.hidden)),
         ("feed_forward_length", number(plain.ffn)),
         ("attention.head_count", number(plain.heads)),
