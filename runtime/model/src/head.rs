@@ -22,6 +22,18 @@ pub(crate) enum Embedding {
 }
 
 impl Embedding {
+    /// The tensor `name` of a checkpoint.
+    pub(crate) fn load(loader: &Loader<'_>, name: &str) -> Result<Self, ModelError> {
+        Ok(Self::new(&stored(loader, name)?))
+    }
+
+    fn new(stored: &Stored) -> Self {
+        match stored {
+            Stored::Dense(matrix) => Self::Dense(Arc::new(PackedDense::new(matrix))),
+            Stored::Quant(matrix) => Self::Quant(Arc::clone(matrix)),
+        }
+    }
+
     /// The vector of one token.
     pub(crate) fn row(&self, token: usize, out: &mut [f32]) {
         match self {
@@ -54,10 +66,7 @@ pub(crate) fn load(
     threads: &Threads,
 ) -> Result<(Embedding, Linear), ModelError> {
     let stored = stored(loader, EMBEDDING)?;
-    let embedding = match &stored {
-        Stored::Dense(matrix) => Embedding::Dense(Arc::new(PackedDense::new(matrix))),
-        Stored::Quant(matrix) => Embedding::Quant(Arc::clone(matrix)),
-    };
+    let embedding = Embedding::new(&stored);
     let whole = |matrix: &DenseMatrix| Linear::Dense(Arc::new(PackedDense::new(matrix)));
     let head = Head { loader, kind, threads };
     let head = match &embedding {

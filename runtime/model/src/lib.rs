@@ -16,6 +16,7 @@ mod layer;
 mod load;
 mod model;
 mod perplexity;
+mod predictor;
 mod sampler;
 mod session;
 mod threads;
@@ -30,8 +31,8 @@ pub use engine::{
 };
 pub use error::{ErrorKind, ModelError};
 pub use generate::{
-    Drafter, Finish, GenerateOptions, Generation, LookupDrafter, ModelDrafter, Statistics, Token, Tokens,
-    generate,
+    Drafter, Finish, GenerateOptions, Generation, LookupDrafter, ModelDrafter, MtpDrafter, Seen, Statistics,
+    Token, Tokens, generate,
 };
 pub use model::{LoadOptions, Model, Progress};
 pub use perplexity::{Perplexity, perplexity};

@@ -18,6 +18,7 @@ use crate::container::Checkpoint;
 use crate::head::{self, Embedding};
 use crate::layer::{Block, Engine, Linear, Norm};
 use crate::load::Loader;
+use crate::predictor::Predictor;
 use crate::session::Buffers;
 use crate::threads::Threads;
 use crate::{ErrorKind, ModelError};
@@ -34,6 +35,9 @@ pub struct LoadOptions<'a> {
     pub head: Option<&'static QuantKind>,
     /// Positions a session may hold, if fewer than the model was made for.
     pub context: Option<usize>,
+    /// Whether to load the block that predicts further tokens, if the file has one: for
+    /// [`MtpDrafter`](crate::MtpDrafter), which guesses with it.
+    pub predictor: bool,
     /// Called after every block that was loaded, from any thread.
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
@@ -78,6 +82,7 @@ pub struct Model {
     pub(crate) norm: Norm,
     pub(crate) head: Linear,
     pub(crate) rope: RopeTable,
+    pub(crate) predictor: Option<Arc<Predictor>>,
     /// Buffers of forward passes that are not in use.
     buffers: Mutex<Vec<Buffers>>,
     load_time: Duration,
@@ -104,12 +109,14 @@ impl Model {
         let divisors = loader.rope_divisors()?.map(RopeScaling::Divisors);
         let scaling = divisors.as_ref().unwrap_or(&config.rope.scaling);
         let rope = RopeTable::new(config.rope.dims, config.rope.theta, scaling);
+        let predictor = if options.predictor { loader.predictor()? } else { None };
         loader.check_all_read()?;
 
         let model = Self {
             context: options.context.unwrap_or(config.context).clamp(1, config.context),
             ops: FloatOps::for_caps(&caps),
             head,
+            predictor: predictor.map(Arc::new),
             buffers: Mutex::default(),
             load_time: start.elapsed(),
             caps,
@@ -158,6 +165,11 @@ impl Model {
         self.threads.count()
     }
 
+    /// Whether it was loaded with a block that predicts further tokens.
+    pub fn has_predictor(&self) -> bool {
+        self.predictor.is_some()
+    }
+
     /// The kernels that were selected.
     pub fn kernels(&self) -> Vec<KernelReport> {
         self.compiler.selected()
@@ -174,7 +186,8 @@ impl Model {
             (Linear::Dense(head), Embedding::Dense(embedding)) if Arc::ptr_eq(head, embedding) => 0,
             (head, _) => head.bytes(),
         };
-        self.embedding.bytes() + head + self.blocks.iter().map(Block::bytes).sum::<usize>()
+        let predictor = self.predictor.as_ref().map_or(0, |predictor| predictor.bytes());
+        self.embedding.bytes() + head + self.blocks.iter().map(Block::bytes).sum::<usize>() + predictor
     }
 
     /// Bytes of packed weights that decoding one token reads: all but the experts it does not use, and of the embedding

@@ -4,11 +4,11 @@ mod support;
 
 use std::sync::Arc;
 
-use craftsman_model::container::Checkpoint;
+use craftsman_model::container::{Checkpoint, Gguf, GgufWriter, Matrix, TensorData, TensorType};
 use craftsman_model::tokenizer::Tokenizer;
 use craftsman_model::{
     Drafter, ErrorKind, Finish, GenerateOptions, Generation, LoadOptions, LookupDrafter, Model, ModelDrafter,
-    ModelError, SamplingOptions, Session, Tokens,
+    ModelError, MtpDrafter, SamplingOptions, Seen, Session, Tokens,
 };
 use proptest::prelude::*;
 use support::fixture;
@@ -56,8 +56,12 @@ impl Subject {
 struct Boxed(Box<dyn Drafter>);
 
 impl Drafter for Boxed {
-    fn propose(&mut self, tokens: &[u32], most: usize) -> Result<Vec<u32>, ModelError> {
-        self.0.propose(tokens, most)
+    fn propose(&mut self, seen: &Seen<'_>, most: usize) -> Result<Vec<u32>, ModelError> {
+        self.0.propose(seen, most)
+    }
+
+    fn wants_states(&self) -> bool {
+        self.0.wants_states()
     }
 }
 
@@ -127,12 +131,87 @@ fn a_full_context_ends_guesses_too() {
     assert_eq!((drafted.finish, drafted.tokens.len()), (Finish::ContextFull, 11));
 }
 
+/// GLM's architecture with a predictor whose block adds nothing, behind layers that add nothing: a token is followed by the
+/// token most like it. `half` says what the predictor passes on: the next token's vector (0) or the last state (1).
+fn predicting(half: usize) -> Subject {
+    let path = fixture("arch/glm4_moe_lite/model-f16.gguf");
+    let gguf = Gguf::open(&path).unwrap();
+    let hidden = 64;
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    for tensor in gguf.tensors() {
+        let count: usize = tensor.shape().iter().product();
+        let silent = ["attn_output", "ffn_down", "ffn_down_exps", "ffn_down_shexp"];
+        let mut values = match tensor.shape().len() {
+            1 => checkpoint.vector(tensor.name()).unwrap(),
+            2 => checkpoint.matrix(tensor.name()).unwrap().to_f32(),
+            _ => checkpoint.experts(tensor.name()).unwrap().iter().flat_map(Matrix::to_f32).collect(),
+        };
+        assert_eq!(values.len(), count);
+        if silent.iter().any(|part| tensor.name().contains(&format!(".{part}."))) {
+            values.fill(0.0);
+        }
+        if tensor.name().starts_with("blk.2.") {
+            tensors.push((
+                tensor.name().replace("blk.2.", "blk.3."),
+                tensor.shape().to_vec(),
+                values.clone(),
+            ));
+        }
+        tensors.push((tensor.name().to_owned(), tensor.shape().to_vec(), values));
+    }
+    let join: Vec<f32> = (0..hidden)
+        .flat_map(|row| (0..2 * hidden).map(move |column| f32::from(u8::from(column == row + half * hidden))))
+        .collect();
+    tensors.push(("blk.3.nextn.eh_proj.weight".into(), vec![hidden, 2 * hidden], join));
+    let norm = tensors.iter().find(|tensor| tensor.0 == "output_norm.weight").unwrap().2.clone();
+    for (part, values) in
+        [("enorm", vec![1.0; hidden]), ("hnorm", vec![1.0; hidden]), ("shared_head_norm", norm)]
+    {
+        tensors.push((format!("blk.3.nextn.{part}.weight"), vec![hidden], values));
+    }
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, _, values)| values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    let mut writer = GgufWriter::new();
+    for (key, value) in gguf.metadata().iter() {
+        writer = writer.metadata(key, value.clone());
+    }
+    for ((name, shape, _), bytes) in tensors.iter().zip(&bytes) {
+        writer = writer.tensor(name, shape, TensorType::F32, TensorData::Bytes(bytes));
+    }
+    let gguf = Gguf::from_bytes("predicting.gguf", writer.into_bytes().unwrap()).unwrap();
+    let checkpoint = Checkpoint::from_gguf(gguf).unwrap();
+    let tokenizer = Tokenizer::from_checkpoint(&checkpoint).unwrap();
+    let model = Model::load(&checkpoint, &LoadOptions { predictor: true, ..LoadOptions::default() }).unwrap();
+    assert!(model.has_predictor());
+    Subject { model, tokenizer, prompt: (0..150).map(|i| (i * 37 + 5) % 500).collect() }
+}
+
+#[test]
+fn a_predictor_sees_the_state_and_the_token_after_it() {
+    let options = GenerateOptions { ignore_end: true, ..options(0.4, 60) };
+    let right = |half| {
+        let subject = predicting(half);
+        let drafter = MtpDrafter::new(&subject.model).unwrap();
+        let statistics = subject.same(&options, Box::new(drafter)).statistics;
+        println!("half {half}: {} of {}", statistics.accepted_tokens, statistics.drafted_tokens);
+        statistics.accepted_tokens as f64 / statistics.drafted_tokens as f64
+    };
+    // Its token follows the next token as the model's own does; the state alone says one token too early.
+    assert!(right(0) > right(1) + 0.1);
+}
+
+#[test]
+fn a_model_without_a_predictor_says_so() {
+    assert_eq!(MtpDrafter::new(&subject().model).unwrap_err().kind(), ErrorKind::Missing);
+}
+
 /// Guesses whatever it was given, more than was asked for and beyond any vocabulary among it.
 #[derive(Debug)]
 struct Wild(Vec<Vec<u32>>);
 
 impl Drafter for Wild {
-    fn propose(&mut self, _: &[u32], _: usize) -> Result<Vec<u32>, ModelError> {
+    fn propose(&mut self, _: &Seen<'_>, _: usize) -> Result<Vec<u32>, ModelError> {
         Ok(self.0.pop().unwrap_or_default())
     }
 }

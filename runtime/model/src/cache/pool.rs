@@ -80,7 +80,7 @@ impl KvPool {
 }
 
 impl Pool {
-    pub(super) fn new(kept: &[Kept], limit: usize, options: KvOptions) -> Self {
+    pub(crate) fn new(kept: &[Kept], limit: usize, options: KvOptions) -> Self {
         let layouts = kept.iter().map(|kept| Layout::new(kept, options.kind)).collect();
         Self { options, layouts, limit, account: Arc::default(), prefixes: Mutex::default() }
     }

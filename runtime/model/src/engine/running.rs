@@ -54,6 +54,7 @@ impl<'t> Running<'t> {
     pub(super) fn entry(&mut self, most: usize) -> BatchEntry<'_> {
         let (tokens, wanted) = self.answer.feed(most);
         self.fed = tokens.len();
+        self.answer.prepare(&mut self.session);
         BatchEntry { session: &mut self.session, tokens, wanted }
     }
 

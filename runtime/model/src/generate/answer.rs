@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::stop::StopFilter;
-use super::{Drafter, Finish, GenerateOptions, Generation, Statistics, Token};
+use super::{Drafter, Finish, GenerateOptions, Generation, Seen, Statistics, Token};
 use crate::ModelError;
 use crate::sampler::Sampler;
 use crate::session::Session;
@@ -70,6 +70,13 @@ impl<'t> Answer<'t> {
         self.drafter = Some(drafter);
     }
 
+    /// Prepares the session that the answer is drawn from.
+    pub(crate) fn prepare(&self, session: &mut Session) {
+        if self.drafter.as_ref().is_some_and(|drafter| drafter.wants_states()) {
+            session.keep_states();
+        }
+    }
+
     /// At most `most` of the tokens that go into the session next, and after how many of them logits are wanted.
     pub(crate) fn feed(&self, most: usize) -> (&[u32], usize) {
         if self.feed.len() > most.max(1 + self.drafts) {
@@ -134,7 +141,7 @@ impl<'t> Answer<'t> {
     }
 
     /// The last token drawn, and guesses of what follows it.
-    fn next_feed(&mut self, session: &Session) -> Result<(), ModelError> {
+    fn next_feed(&mut self, session: &mut Session) -> Result<(), ModelError> {
         let last = self.tokens[self.tokens.len() - 1];
         self.feed.clear();
         self.feed.push(last);
@@ -145,8 +152,9 @@ impl<'t> Answer<'t> {
         self.eager = self.eager.min(MOST_DRAFTED);
         let most = self.eager.min(most).min(session.remaining() - 1);
         if most > 0 {
-            let seen: Vec<u32> = session.tokens().iter().copied().chain([last]).collect();
-            let mut drafts = drafter.propose(&seen, most)?;
+            let states = session.take_states();
+            let tokens: Vec<u32> = session.tokens().iter().copied().chain([last]).collect();
+            let mut drafts = drafter.propose(&Seen { tokens: &tokens, states: &states }, most)?;
             drafts.truncate(most);
             let vocab = session.model().config().vocab as u32;
             self.feed.extend(drafts.into_iter().take_while(|&token| token < vocab));

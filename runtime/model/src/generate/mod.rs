@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 pub(crate) use answer::Answer;
-pub use draft::{Drafter, LookupDrafter, ModelDrafter};
+pub use draft::{Drafter, LookupDrafter, ModelDrafter, MtpDrafter, Seen};
 pub use tokens::Tokens;
 
 use crate::ModelError;

@@ -74,6 +74,7 @@ impl<'a> Tokens<'a> {
         let Self { session, answer, drawn, finish, .. } = self;
         let (tokens, wanted) = answer.feed(usize::MAX);
         let fed = tokens.len();
+        answer.prepare(session);
         Session::prefill_batch(&mut [BatchEntry { session, tokens, wanted }])?;
         *finish = answer.advance(session, fed, |token| drawn.push_back(token))?;
         Ok(())

@@ -2,6 +2,7 @@
 
 mod feed_forward;
 mod mixer;
+mod predictor;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -207,7 +208,7 @@ impl<'a> Loader<'a> {
         if !skipped.is_empty() {
             tracing::info!(
                 tensors = skipped.len(),
-                "skipped the blocks that predict further tokens (MTP): decoding does not use them yet"
+                "left out the blocks that predict further tokens (MTP): only guessing with them needs them"
             );
         }
         let Some(unread) = unread.pop() else { return Ok(()) };

@@ -142,6 +142,7 @@ fn pass(
     let x = sized(&mut buffers.x, rows * width);
     embed(model, feeds, slices, x);
     run_blocks(model, feeds, slices, x, &mut buffers.layers)?;
+    keep_states(model, feeds, slices, x);
 
     let wanted = wanted(feeds, slices);
     for part in wanted.chunks(HEAD_CHUNK) {
@@ -157,6 +158,21 @@ fn pass(
         }
     }
     Ok(())
+}
+
+/// Appends the final states, normed, to those of sessions that keep them.
+fn keep_states(model: &Model, feeds: &mut [Feed<'_>], slices: &[Slice], x: &[f32]) {
+    let width = model.config().hidden;
+    let mut first = 0;
+    for Slice { feed, positions } in slices {
+        let rows = first..first + positions.len();
+        first = rows.end;
+        if let Some(states) = &mut feeds[*feed].session.states {
+            let start = states.len();
+            states.resize(start + rows.len() * width, 0.0);
+            model.norm.apply(&model.engine(), &x[rows.start * width..rows.end * width], &mut states[start..]);
+        }
+    }
 }
 
 /// A row of a pass whose logits are wanted.

@@ -24,6 +24,8 @@ pub struct Session {
     tokens: Vec<u32>,
     shared: SharedPrefix,
     logits: Vec<f32>,
+    /// The final states, normed, of the last positions that passes went through, `[positions, hidden]`, if they are kept.
+    states: Option<Vec<f32>>,
     cancel: Option<CancelToken>,
 }
 
@@ -41,7 +43,7 @@ pub struct BatchEntry<'a> {
 impl Session {
     pub(crate) fn new(model: Arc<Model>, cache: KvCache) -> Self {
         let (tokens, logits) = (Vec::new(), Vec::new());
-        Self { model, cache, tokens, shared: SharedPrefix::default(), logits, cancel: None }
+        Self { model, cache, tokens, shared: SharedPrefix::default(), logits, states: None, cancel: None }
     }
 
     /// The model.
@@ -77,11 +79,26 @@ impl Session {
 
     /// Forgets everything from position `length` on; `0` empties the session.
     pub fn truncate(&mut self, length: usize) {
+        let width = self.model.config().hidden;
+        if let Some(states) = &mut self.states {
+            let cut = self.tokens.len().saturating_sub(length) * width;
+            states.truncate(states.len().saturating_sub(cut));
+        }
         self.tokens.truncate(length);
         self.cache.truncate(length);
         if self.shared.pages * crate::cache::PAGE > self.tokens.len() {
             self.shared = SharedPrefix::default();
         }
+    }
+
+    /// Keeps the final states of all positions from now on.
+    pub(crate) fn keep_states(&mut self) {
+        self.states.get_or_insert_default();
+    }
+
+    /// Takes the states that were kept since the last time and are still of positions the session has seen.
+    pub(crate) fn take_states(&mut self) -> Vec<f32> {
+        self.states.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Gives the cache's memory back. Nothing is lost: it is computed again when the session goes on.
@@ -114,6 +131,7 @@ impl Session {
             tokens: self.tokens.clone(),
             shared: self.shared,
             logits: self.logits.clone(),
+            states: None,
             cancel: None,
         }
     }
