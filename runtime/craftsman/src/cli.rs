@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use craftsman::container::I2sRule;
-use craftsman::{QuantKind, SamplingOptions};
+use craftsman::{KvKind, QuantKind, SamplingOptions};
 use tracing_subscriber::EnvFilter;
 
 /// Run ternary language models on kernels emitted for this processor.
@@ -46,6 +46,11 @@ fn head(name: &str) -> Result<&'static QuantKind, String> {
     QuantKind::by_name(&name.to_ascii_uppercase()).ok_or_else(|| "one of q8_0, q6_k, q4_k".to_owned())
 }
 
+/// How a cache is kept, by name.
+fn kv(name: &str) -> Result<KvKind, String> {
+    KvKind::by_name(&name.to_ascii_lowercase()).ok_or_else(|| "one of f32, f16, q8_0".to_owned())
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -72,6 +77,7 @@ Examples:
   craftsman run model.gguf \"def fibonacci(n):\" -n 100 --stop \"\\n\\n\"
   craftsman run model.gguf \"Once\" --temperature 0.8 --top-p 0.9 --seed 7
   craftsman run model.gguf \"Once\" --json | jq .text
+  craftsman run model.gguf \"def f(x):\" -n 200 --draft lookup
 
 The text goes to standard output, everything else to standard error. By default the likeliest token is always taken,
 so that the same command prints the same text, on every machine.")]
@@ -80,6 +86,10 @@ pub struct Run {
     pub model: Option<PathBuf>,
     /// Text to continue [default: the beginning of a Python method]
     pub prompt: Option<String>,
+    /// Guess tokens, so that a pass may give several: `lookup` (from the text itself), `mtp` (by the model's own predictor),
+    /// or a smaller model of the same vocabulary; the text stays the same
+    #[arg(long, value_name = "lookup|mtp|MODEL")]
+    pub draft: Option<PathBuf>,
 }
 
 /// The arguments of `inspect`.
@@ -127,15 +137,19 @@ Examples:
   craftsman bench
   craftsman bench model.gguf -p 512 -n 128 --threads 2
   craftsman bench model.gguf -p 0 -n 64 --json
+  craftsman bench model.gguf -p 0 -n 64 --sessions 8
 
 pp N is the rate of one prompt of N tokens, tg N that of N tokens generated one by one from an empty context: the tests
-of llama-bench. Rates are medians over the repetitions, with the slowest and fastest beside them.")]
+of llama-bench; tg N x S generates in S sessions at once, and counts the tokens of all. Rates are medians over the repetitions, with the slowest and fastest beside them.")]
 pub struct Bench {
     /// GGUF file or Hugging Face folder [default: the small model carried in this program]
     pub model: Option<PathBuf>,
     /// Tokens of the prompt; 0 skips this test
     #[arg(short, long, default_value_t = 512)]
     pub prompt_tokens: usize,
+    /// Sessions that also generate at once
+    #[arg(long, default_value = "1")]
+    pub sessions: NonZeroUsize,
     /// How often each test is repeated, after one run that is not counted
     #[arg(short, long, default_value = "5")]
     pub repetitions: NonZeroUsize,
@@ -193,6 +207,9 @@ pub struct Shared {
     /// file has it]
     #[arg(long, global = true, value_name = "TYPE", value_parser = head)]
     pub head: Option<&'static QuantKind>,
+    /// How the key/value cache is kept: f32, f16 or `q8_0`; fewer bits take less memory and change the text a little
+    #[arg(long, global = true, value_name = "TYPE", value_parser = kv, default_value_t = KvKind::F32)]
+    pub kv: KvKind,
     /// Tokens to generate [default: 64; of bench: 128]
     #[arg(short = 'n', long, global = true)]
     pub max_tokens: Option<usize>,

@@ -31,9 +31,11 @@ pub use craftsman_kernelgen::{self as kernelgen, KernelReport};
 pub use craftsman_model::container::{self, Checkpoint, ContainerKind};
 pub use craftsman_model::tokenizer::{self, Tokenizer};
 pub use craftsman_model::{
-    ErrorKind, ExpertConfig, Finish, GenerateOptions, Generation, LoadOptions, Model, ModelConfig,
-    ModelError, Perplexity, Progress, QuantKind, RopeConfig, Sampler, SamplingOptions, Session, Statistics,
-    architecture, generate, perplexity, write_aside,
+    BackendInfo, BatchEntry, CancelToken, Drafter, Engine, EngineOptions, ErrorKind, ExpertConfig, Finish,
+    GenerateOptions, Generation, InferenceBackend, KvCache, KvKind, KvOptions, KvPool, LoadOptions,
+    LookupDrafter, Model, ModelConfig, ModelDrafter, ModelError, MtpDrafter, Perplexity, Progress, QuantKind,
+    Request, RopeConfig, Sampler, SamplingOptions, Seen, Session, SessionId, Statistics, Token, TokenStream,
+    Tokens, Usage, architecture, generate, perplexity, write_aside,
 };
 
 /// The name that errors give the carried model.

@@ -33,7 +33,7 @@ impl Subject {
         let mut session = self.model.session();
         let tokens = Tokens::new(&mut session, &self.tokenizer, &self.prompt, options).unwrap();
         let mut tokens = match drafter {
-            Some(drafter) => tokens.draft_with(Boxed(drafter)),
+            Some(drafter) => tokens.draft_with(drafter),
             None => tokens,
         };
         let text: String = (&mut tokens).map(|token| token.unwrap().text).collect();
@@ -49,19 +49,6 @@ impl Subject {
         assert_eq!(drafted.finish, plain.finish);
         assert_eq!(drafted_seen.tokens(), seen.tokens());
         drafted
-    }
-}
-
-#[derive(Debug)]
-struct Boxed(Box<dyn Drafter>);
-
-impl Drafter for Boxed {
-    fn propose(&mut self, seen: &Seen<'_>, most: usize) -> Result<Vec<u32>, ModelError> {
-        self.0.propose(seen, most)
-    }
-
-    fn wants_states(&self) -> bool {
-        self.0.wants_states()
     }
 }
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use craftsman::kernelgen::roofline::{self, Level, PeakProbe, Samples, Thoroughness};
-use craftsman::{Checkpoint, Model, ModelError};
+use craftsman::{BatchEntry, Checkpoint, KvOptions, KvPool, Model, ModelError, Session};
 use serde::Serialize;
 
 use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
@@ -39,7 +39,7 @@ struct Report {
     kernels: Vec<KernelRow>,
 }
 
-/// One test: pp N or tg N.
+/// One test: pp N, tg N, or tg N x SESSIONS.
 #[derive(Serialize)]
 struct Test {
     name: String,
@@ -53,7 +53,9 @@ struct Test {
 pub fn run(arguments: &Bench, shared: &Shared) -> Result<(), Failure> {
     let checkpoint = open(arguments.model.as_deref(), shared)?;
     let model = load(&checkpoint, shared)?;
-    let bench = Runner { model: &model, repetitions: arguments.repetitions, seed: shared.seed };
+    let kv = KvOptions { kind: shared.kv, ..KvOptions::default() };
+    let pool = KvPool::new(&model, kv);
+    let bench = Runner { model: &model, pool: &pool, repetitions: arguments.repetitions, seed: shared.seed };
     let (prompt, generated) = (arguments.prompt_tokens, shared.max_tokens.unwrap_or(DEFAULT_TOKENS));
     if let Some(tokens) = [prompt, generated].into_iter().find(|&tokens| tokens > model.context()) {
         let limit = model.context();
@@ -61,10 +63,14 @@ pub fn run(arguments: &Bench, shared: &Shared) -> Result<(), Failure> {
             "{tokens} tokens do not fit into the model's context of {limit}"
         )));
     }
-    let progress = progress::bar("measuring", bench.steps(prompt, generated));
+    let decodes = if arguments.sessions.get() > 1 { 2 } else { 1 };
+    let progress = progress::bar("measuring", bench.steps(prompt, decodes * generated));
     let mut tests = Vec::new();
     tests.extend(bench.prefill(prompt, &progress)?);
-    tests.extend(bench.decode(generated, &progress)?);
+    tests.extend(bench.decode(generated, 1, &progress)?);
+    if arguments.sessions.get() > 1 {
+        tests.extend(bench.decode(generated, arguments.sessions.get(), &progress)?);
+    }
     let ceilings = Ceilings::measure(&model, &progress)?;
     drop(progress);
     let report = report(&checkpoint, &model, tests, ceilings);
@@ -117,7 +123,8 @@ fn report(checkpoint: &Checkpoint, model: &Model, tests: Vec<Test>, ceilings: Ce
 
 /// The tests of one model.
 struct Runner<'a> {
-    model: &'a std::sync::Arc<Model>,
+    model: &'a Model,
+    pool: &'a KvPool,
     repetitions: NonZeroUsize,
     seed: u64,
 }
@@ -131,9 +138,9 @@ impl Runner<'_> {
     /// One prompt of `tokens` tokens into an empty context.
     fn prefill(&self, tokens: usize, progress: &Progress) -> Result<Option<Test>, ModelError> {
         let prompt = self.random_tokens(tokens);
-        self.test("pp", tokens, || {
+        self.test(format!("pp {tokens}"), tokens, || {
             progress.message(format!("prompt of {tokens} tokens"));
-            let mut session = self.model.session();
+            let mut session = self.pool.session();
             let start = Instant::now();
             session.prefill(&prompt)?;
             progress.advance(1);
@@ -141,22 +148,31 @@ impl Runner<'_> {
         })
     }
 
-    /// `tokens` tokens one by one from an empty context.
-    fn decode(&self, tokens: usize, progress: &Progress) -> Result<Option<Test>, ModelError> {
-        let generated = self.random_tokens(tokens);
-        let test = self.test("tg", tokens, || {
-            progress.message(format!("{tokens} tokens one by one"));
-            let mut session = self.model.session();
+    /// `tokens` tokens one by one from an empty context, in each of `sessions` at once.
+    fn decode(
+        &self,
+        tokens: usize,
+        sessions: usize,
+        progress: &Progress,
+    ) -> Result<Option<Test>, ModelError> {
+        let generated = self.random_tokens(tokens * sessions);
+        let name = if sessions > 1 { format!("tg {tokens} x {sessions}") } else { format!("tg {tokens}") };
+        let test = self.test(name, tokens * sessions, || {
+            progress.message(format!("{tokens} tokens one by one, {sessions} at once"));
+            let mut all: Vec<Session> = (0..sessions).map(|_| self.pool.session()).collect();
             let start = Instant::now();
-            for &token in &generated {
-                session.decode(token)?;
+            for step in generated.chunks_exact(sessions) {
+                let entries = all.iter_mut().zip(step.chunks(1));
+                let entries = entries.map(|(session, tokens)| BatchEntry { session, tokens, wanted: 1 });
+                Session::prefill_batch(&mut entries.collect::<Vec<_>>())?;
                 progress.advance(1);
             }
             Ok(start.elapsed().as_secs_f64())
         })?;
+        // Sessions share what a pass reads, unless they are routed to different experts.
         let bytes = self.model.weight_bytes_per_token() as f64;
         Ok(test.map(|test| Test {
-            weight_bytes_per_second: Some(test.tokens_per_second.median * bytes),
+            weight_bytes_per_second: (sessions == 1).then_some(test.tokens_per_second.median * bytes),
             ..test
         }))
     }
@@ -164,7 +180,7 @@ impl Runner<'_> {
     /// Runs `seconds` once to warm up and then as often as asked; `None` of no tokens.
     fn test(
         &self,
-        name: &str,
+        name: String,
         tokens: usize,
         seconds: impl Fn() -> Result<f64, ModelError>,
     ) -> Result<Option<Test>, ModelError> {
@@ -175,7 +191,7 @@ impl Runner<'_> {
         let rates = (0..self.repetitions.get()).map(|_| seconds().map(|seconds| tokens as f64 / seconds));
         let samples = Samples::new(rates.collect::<Result<_, _>>()?);
         Ok(samples.map(|tokens_per_second| Test {
-            name: format!("{name} {tokens}"),
+            name,
             tokens,
             tokens_per_second,
             weight_bytes_per_second: None,

@@ -38,14 +38,19 @@ fn open(model: Option<&Path>, shared: &Shared) -> Result<Checkpoint, ModelError>
 
 /// Loads a model under a progress bar.
 fn load(checkpoint: &Checkpoint, shared: &Shared) -> Result<Arc<Model>, ModelError> {
+    load_with(checkpoint, shared, LoadOptions::default())
+}
+
+/// The same with more than the options that every command takes.
+fn load_with(
+    checkpoint: &Checkpoint,
+    shared: &Shared,
+    more: LoadOptions<'_>,
+) -> Result<Arc<Model>, ModelError> {
     let bar = progress::bar("loading", 0);
     let advance = |progress: craftsman::Progress| bar.set(progress.done as u64, progress.total as u64);
-    let options = LoadOptions {
-        threads: shared.threads,
-        head: shared.head,
-        progress: Some(&advance),
-        ..LoadOptions::default()
-    };
+    let options =
+        LoadOptions { threads: shared.threads, head: shared.head, progress: Some(&advance), ..more };
     Model::load(checkpoint, &options)
 }
 

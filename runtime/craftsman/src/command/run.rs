@@ -2,11 +2,16 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
 
-use craftsman::{Finish, GenerateOptions, Generation, Model, SAMPLE_PROMPT, Sampler, Tokenizer, generate};
+use craftsman::{
+    Drafter, Finish, GenerateOptions, Generation, KvOptions, KvPool, LoadOptions, LookupDrafter, Model,
+    ModelDrafter, ModelError, MtpDrafter, SAMPLE_PROMPT, Sampler, Tokenizer, Tokens,
+};
 use serde::Serialize;
 
-use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
+use super::{KernelRow, kernel_rows, kernel_table, load, load_with, open, print_json};
 use crate::cli::{Run, Shared};
 use crate::failure::Failure;
 
@@ -24,6 +29,8 @@ struct Report<'a> {
     prompt_tokens_per_second: f64,
     decoded_tokens: usize,
     decoded_tokens_per_second: f64,
+    drafted_tokens: usize,
+    accepted_tokens: usize,
     load_seconds: f64,
     threads: usize,
     kernels: Vec<KernelRow>,
@@ -37,7 +44,9 @@ pub fn run(arguments: &Run, shared: &Shared) -> Result<(), Failure> {
     let checkpoint = open(arguments.model.as_deref(), shared)?;
     let tokenizer = Tokenizer::from_checkpoint(&checkpoint)?;
     let tokens = tokenizer.encode(prompt, tokenizer.add_bos())?;
-    let model = load(&checkpoint, shared)?;
+    let draft = arguments.draft.as_deref().map(Draft::from);
+    let predictor = matches!(draft, Some(Draft::Predictor));
+    let model = load_with(&checkpoint, shared, LoadOptions { predictor, ..LoadOptions::default() })?;
     let options = GenerateOptions {
         sampling: shared.sampling(),
         stop: shared.stops(),
@@ -46,8 +55,13 @@ pub fn run(arguments: &Run, shared: &Shared) -> Result<(), Failure> {
     };
     let mut stream = Stream { quiet: shared.json, failed: None };
     stream.write(prompt)?;
-    let mut session = model.session();
-    let generation = generate(&mut session, &tokenizer, &tokens, &options, |piece| stream.pass_on(piece))?;
+    let kv = KvOptions { kind: shared.kv, ..KvOptions::default() };
+    let mut session = KvPool::new(&model, kv).session();
+    let mut drawing = Tokens::new(&mut session, &tokenizer, &tokens, &options)?;
+    if let Some(draft) = draft {
+        drawing = drawing.draft_with(draft.drafter(&model, shared)?);
+    }
+    let generation = drawing.run(|piece| stream.pass_on(piece))?;
     stream.finish()?;
     if shared.json {
         return print_json(&report(prompt, &generation, &model));
@@ -56,6 +70,36 @@ pub fn run(arguments: &Run, shared: &Shared) -> Result<(), Failure> {
         explain(&generation, &model);
     }
     Ok(())
+}
+
+/// What guesses tokens.
+enum Draft<'a> {
+    Lookup,
+    Predictor,
+    Model(&'a Path),
+}
+
+impl<'a> From<&'a Path> for Draft<'a> {
+    fn from(name: &'a Path) -> Self {
+        match name.to_str() {
+            Some("lookup") => Self::Lookup,
+            Some("mtp") => Self::Predictor,
+            _ => Self::Model(name),
+        }
+    }
+}
+
+impl Draft<'_> {
+    fn drafter(self, model: &Arc<Model>, shared: &Shared) -> Result<Box<dyn Drafter>, ModelError> {
+        Ok(match self {
+            Self::Lookup => Box::new(LookupDrafter::default()),
+            Self::Predictor => Box::new(MtpDrafter::new(model)?),
+            Self::Model(path) => {
+                let draft = load(&open(Some(path), shared)?, shared)?;
+                Box::new(ModelDrafter::new(&draft, model)?)
+            }
+        })
+    }
 }
 
 /// Standard output while text arrives.
@@ -103,6 +147,8 @@ fn report<'a>(prompt: &'a str, generation: &'a Generation, model: &Model) -> Rep
         prompt_tokens_per_second: statistics.prompt_rate(),
         decoded_tokens: statistics.decoded_tokens,
         decoded_tokens_per_second: statistics.decode_rate(),
+        drafted_tokens: statistics.drafted_tokens,
+        accepted_tokens: statistics.accepted_tokens,
         load_seconds: model.load_time().as_secs_f64(),
         threads: model.threads(),
         kernels: kernel_rows(&model.kernels()),
@@ -115,6 +161,9 @@ fn explain(generation: &Generation, model: &Model) {
     eprintln!("\nended by   {}", describe(&generation.finish));
     eprintln!("prompt     {} tokens, {:.1} tokens/s", statistics.prompt_tokens, statistics.prompt_rate());
     eprintln!("generated  {} tokens, {:.1} tokens/s", generation.tokens.len(), statistics.decode_rate());
+    if statistics.drafted_tokens > 0 {
+        eprintln!("guessed    {} tokens, {} right", statistics.drafted_tokens, statistics.accepted_tokens);
+    }
     eprintln!("loaded in  {:.3} s", model.load_time().as_secs_f64());
     eprintln!(
         "processor  {}, tier {}, {} threads\n",

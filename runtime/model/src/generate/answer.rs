@@ -72,7 +72,7 @@ impl<'t> Answer<'t> {
 
     /// Prepares the session that the answer is drawn from.
     pub(crate) fn prepare(&self, session: &mut Session) {
-        if self.drafter.as_ref().is_some_and(|drafter| drafter.wants_states()) {
+        if self.drafter.as_ref().is_some_and(Drafter::wants_states) {
             session.keep_states();
         }
     }

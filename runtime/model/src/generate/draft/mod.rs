@@ -27,6 +27,16 @@ pub trait Drafter: Debug + Send {
     }
 }
 
+impl<D: Drafter + ?Sized> Drafter for Box<D> {
+    fn propose(&mut self, seen: &Seen<'_>, most: usize) -> Result<Vec<u32>, ModelError> {
+        (**self).propose(seen, most)
+    }
+
+    fn wants_states(&self) -> bool {
+        (**self).wants_states()
+    }
+}
+
 /// What a guess can go by.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Seen<'a> {
