@@ -2,8 +2,17 @@
 
 use craftsman_tests::{code_lines, read, sources};
 
-const CRATES: &[&str] =
-    &["golden", "isa", "kernelgen", "runtime/model", "runtime/craftsman", "benches", "tests", "xtask"];
+const CRATES: &[&str] = &[
+    "golden",
+    "isa",
+    "kernelgen",
+    "runtime/model",
+    "runtime/eval",
+    "runtime/craftsman",
+    "benches",
+    "tests",
+    "xtask",
+];
 
 /// Modules (path prefixes) that may ask for the target architecture.
 const MACHINE_MODULES: &[&str] =

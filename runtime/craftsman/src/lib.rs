@@ -26,14 +26,15 @@
 //! The command line tool is the feature `cli`, on by default; a library that uses this crate turns default features off.
 #![forbid(unsafe_code)]
 
+pub use craftsman_eval as eval;
 pub use craftsman_isa::{self as isa, HardwareCaps};
 pub use craftsman_kernelgen::{self as kernelgen, KernelReport};
 pub use craftsman_model::container::{self, Checkpoint, ContainerKind};
 pub use craftsman_model::tokenizer::{self, Tokenizer};
 pub use craftsman_model::{
     ErrorKind, ExpertConfig, Finish, GenerateOptions, Generation, LoadOptions, Model, ModelConfig,
-    ModelError, Perplexity, Progress, QuantKind, RopeConfig, Sampler, SamplingOptions, Session, Statistics,
-    architecture, generate, perplexity, write_aside,
+    ModelError, Progress, QuantKind, RopeConfig, Sampler, SamplingOptions, Session, Statistics, architecture,
+    generate, write_aside,
 };
 
 /// The name that errors give the carried model.
