@@ -3,4 +3,4 @@
 
 mod perplexity;
 
-pub use perplexity::{Perplexity, PerplexityOptions, Scored, perplexity};
+pub use perplexity::{Perplexity, PerplexityOptions, Scored, Step, perplexity};

@@ -46,6 +46,9 @@ impl Scored {
     }
 }
 
+/// What is told of a window's end: the estimate so far, and how many windows there will be.
+pub type Step<'a> = &'a dyn Fn(&Perplexity, usize);
+
 /// How [`perplexity`] goes about it.
 #[derive(Clone, Copy)]
 pub struct PerplexityOptions<'a> {
@@ -57,8 +60,8 @@ pub struct PerplexityOptions<'a> {
     pub begin: Option<u32>,
     /// Windows that are read, if fewer than the text has.
     pub max_windows: Option<usize>,
-    /// Called after every window with the estimate so far and the number of windows there will be.
-    pub progress: Option<&'a dyn Fn(&Perplexity, usize)>,
+    /// Called after every window.
+    pub progress: Option<Step<'a>>,
 }
 
 impl Default for PerplexityOptions<'_> {
