@@ -105,7 +105,7 @@ pub struct Models {
     /// Tokens of the prompt
     #[arg(short, long, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub prompt_tokens: u16,
-    /// Rounds that count
+    /// Rounds of prompts that count; of tokens one by one there are four times as many
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rounds: u16,
     /// Folder of the models' files
