@@ -26,10 +26,19 @@ pub struct Shape {
     pub head: bool,
     /// RMS norms before the attention's output and the feed-forward's down projection.
     pub sub_norms: bool,
-    /// RMS norms over each query and key head.
-    pub head_norms: bool,
-    /// RMS norms over all queries and over all keys of a token.
-    pub wide_norms: bool,
+    /// RMS norms of queries and keys.
+    pub key_norms: KeyNorms,
+}
+
+/// What the RMS norms of queries and keys go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyNorms {
+    /// There are none.
+    None,
+    /// Each head.
+    Heads,
+    /// All queries, and all keys, of a token.
+    Wide,
 }
 
 /// Every shape there is. Sources: the models' `config.json`.
@@ -112,8 +121,7 @@ const BITNET: Shape = Shape {
     experts: None,
     head: false,
     sub_norms: true,
-    head_norms: false,
-    wide_norms: false,
+    key_norms: KeyNorms::None,
 };
 
 const LLAMA_TIED: Shape = Shape { architecture: "llama", sub_norms: false, ..BITNET };
@@ -130,7 +138,7 @@ const OLMOE: Shape = Shape {
     theta: 1e4,
     experts: Some((64, 8)),
     head: true,
-    wide_norms: true,
+    key_norms: KeyNorms::Wide,
     ..LLAMA_TIED
 };
 
@@ -159,7 +167,7 @@ const QWEN3_30B: Shape = Shape {
     theta: 1e6,
     epsilon: 1e-6,
     experts: Some((128, 8)),
-    head_norms: true,
+    key_norms: KeyNorms::Heads,
     ..LLAMA3_8B
 };
 
@@ -234,11 +242,12 @@ impl Shape {
             rows.push(("attn_sub_norm", vec![queries], Filling::Ones));
             rows.push(("ffn_sub_norm", vec![self.ffn], Filling::Ones));
         }
-        if self.head_norms {
-            rows.push(("attn_q_norm", vec![self.head_dim], Filling::Ones));
-            rows.push(("attn_k_norm", vec![self.head_dim], Filling::Ones));
-        }
-        if self.wide_norms {
+        let widths = match self.key_norms {
+            KeyNorms::None => None,
+            KeyNorms::Heads => Some([self.head_dim; 2]),
+            KeyNorms::Wide => Some([queries, keys]),
+        };
+        if let Some([queries, keys]) = widths {
             rows.push(("attn_q_norm", vec![queries], Filling::Ones));
             rows.push(("attn_k_norm", vec![keys], Filling::Ones));
         }
