@@ -1,4 +1,4 @@
-//! Dependencies between our crates point one way: `golden, isa <- kernelgen <- model <- craftsman`.
+//! Dependencies between our crates point one way: `golden, isa <- kernelgen <- model <- eval <- craftsman`.
 //!
 //! Read from `cargo metadata`, all kinds of dependency (normal, dev, build) alike: an oracle that shares code with
 //! what it judges proves nothing, in tests neither.
@@ -11,14 +11,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("craftsman-isa", &[]),
     ("craftsman-kernelgen", &["craftsman-golden", "craftsman-isa"]),
     ("craftsman-model", &["craftsman-golden", "craftsman-isa", "craftsman-kernelgen"]),
-    ("craftsman", &["craftsman-golden", "craftsman-isa", "craftsman-kernelgen", "craftsman-model"]),
+    ("craftsman-eval", &["craftsman-golden", "craftsman-isa", "craftsman-kernelgen", "craftsman-model"]),
+    (
+        "craftsman",
+        &["craftsman-eval", "craftsman-golden", "craftsman-isa", "craftsman-kernelgen", "craftsman-model"],
+    ),
     ("craftsman-benches", LIBRARIES),
     ("craftsman-tests", LIBRARIES),
     ("craftsman-xtask", &["craftsman-benches", "craftsman-isa", "craftsman-kernelgen"]),
 ];
 
-const LIBRARIES: &[&str] =
-    &["craftsman", "craftsman-golden", "craftsman-isa", "craftsman-kernelgen", "craftsman-model"];
+const LIBRARIES: &[&str] = &[
+    "craftsman",
+    "craftsman-eval",
+    "craftsman-golden",
+    "craftsman-isa",
+    "craftsman-kernelgen",
+    "craftsman-model",
+];
 
 /// A crate and a crate of the same workspace that it depends on.
 type Arrow = (String, String);

@@ -2,8 +2,17 @@
 
 use craftsman_tests::{code_lines, read, sources};
 
-const CRATES: &[&str] =
-    &["golden", "isa", "kernelgen", "runtime/model", "runtime/craftsman", "benches", "tests", "xtask"];
+const CRATES: &[&str] = &[
+    "golden",
+    "isa",
+    "kernelgen",
+    "runtime/model",
+    "runtime/eval",
+    "runtime/craftsman",
+    "benches",
+    "tests",
+    "xtask",
+];
 
 /// Modules (path prefixes) that may ask for the target architecture.
 const MACHINE_MODULES: &[&str] =
@@ -24,6 +33,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("runtime/model/src/container/mapping", "memory-mapped files"),
     ("runtime/model/tests/counting", "an allocator that counts"),
     ("benches/src/peers/ggml", "calls into llama.cpp, compiled with the feature `peers` only"),
+    ("benches/src/peers/llama", "the same, of its whole engine"),
 ];
 
 /// Lines of code of `source` that hold an unsafe block, function, impl, trait or extern block.

@@ -1,5 +1,6 @@
 //! The command line: what `--help` teaches.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -54,6 +55,7 @@ Examples:
   cargo xtask bench compare 525e586       the latest run against all runs of a commit
   cargo xtask bench report                history plots and tables as one page
   cargo xtask bench growth                how cost grows with k, m, n, threads and the working set
+  cargo xtask-peers bench models          whole models beside llama.cpp
   cargo xtask-peers bench run             the same beside llama.cpp's kernels (docs/performance.md says what it needs)
 
 Every figure is a ratio to golden's code in the same process, taken in interleaved rounds: what slows the machine slows
@@ -78,6 +80,43 @@ pub enum Action {
     Report(Report),
     /// Measure how cost grows and write docs/growth.md with its plots
     Growth(Growth),
+    /// Whole models of random weights beside llama.cpp; wants `cargo xtask-peers`
+    Models(Models),
+}
+
+/// The arguments of `models`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask-peers bench models
+  cargo xtask-peers bench models --only OLMoE --rounds 9 --json
+  CRAFTSMAN_MAX_ISA=avx2 cargo xtask-peers bench models --only f16
+
+Files of random weights, TQ2_0 with a head of F16 or Q6_K, are made once, up to 2.2 GB each, and loaded in both engines.
+Tokens one by one and a prompt are timed in interleaved rounds, by the clock on the wall; a ratio above 1 says that
+Craftsman is faster. Delete the folder of models to have them made again.")]
+pub struct Models {
+    /// Only models and heads with this in their name: 2B-4T, `OLMoE-1B-7B`, `f16`, `q6_k`, or `2B-4T f16`
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Threads of each engine
+    #[arg(short, long, default_value = "2")]
+    pub threads: NonZeroUsize,
+    /// Tokens of the prompt
+    #[arg(short, long, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub prompt_tokens: u16,
+    /// Rounds of prompts that count; of tokens one by one there are four times as many
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Folder of the models' files
+    #[arg(long, value_name = "DIR", default_value = "target/bench-models")]
+    pub files: PathBuf,
+    /// Tiny models: checks the machinery in seconds and says nothing about speed
+    #[arg(long)]
+    pub short: bool,
+    /// Print the figures as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Where runs are kept.

@@ -78,3 +78,11 @@ fn what_cannot_be_done_says_what_can() {
     std::fs::write(&file, "{\"format\":99}\n").unwrap();
     expect(&["compare"], 1, "line 1");
 }
+
+#[test]
+#[cfg(not(feature = "peers"))]
+fn whole_models_want_the_build_with_peers() {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["bench", "models"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("cargo xtask-peers bench models"), "{}", text(&output));
+}

@@ -1,4 +1,4 @@
-//! ggml's kernels, called as ggml calls them: the only module that touches llama.cpp.
+//! ggml's kernels, called as ggml calls them.
 
 use std::ffi::c_void;
 use std::ops::Range;

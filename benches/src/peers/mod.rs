@@ -1,9 +1,11 @@
-//! llama.cpp's kernels as references, in the same process.
+//! llama.cpp's kernels, and its whole engine, as references in the same process.
 //!
 //! One token is multiplied by a call of ggml's `vec_dot` a row, quantisation left out; several as ggml does it, by a graph
 //! of one `mul_mat`, which quantises its input itself (under a thousandth of its work at 2560 rows).
 
 pub mod ggml;
+pub mod llama;
+pub mod models;
 
 use std::hint::black_box;
 

@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use craftsman::container::I2sRule;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use craftsman::container::{I2sRule, Sha256};
 use craftsman::{KvKind, QuantKind, SamplingOptions};
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 /// Run ternary language models on kernels emitted for this processor.
@@ -29,10 +30,15 @@ Examples:
   craftsman logits model.gguf --tokens 1,2,3 --out logits.safetensors
   craftsman bench model.gguf --threads 2 --json
   craftsman convert model-i2_s.gguf model-tq2_0.gguf --type tq2_0
+  craftsman eval perplexity model.gguf text.txt        how well a model predicts a text
 
-MODEL is a GGUF file (of a model in shards any of them), or a Hugging Face folder with config.json and *.safetensors.
+MODEL is a GGUF file (of a model in shards any of them), or a Hugging Face folder with config.json and *.safetensors; or
+the name of one: NAME, NAME.gguf or a folder NAME in ./models; a repository ORG/NAME[@REVISION][:FILE] in Hugging Face's
+cache; either of them in craftsman/models in the user's cache folder. The first found is taken.
 
 Environment:
+  CRAFTSMAN_MODEL     MODEL where none is given, instead of the carried model
+  HF_HUB_CACHE        Hugging Face's cache [default: hub in HF_HOME, or in ~/.cache/huggingface]
   CRAFTSMAN_MAX_ISA   highest instruction set to use: portable, avx2, avxvnni, avx512, avx512vnni, amx
   CRAFTSMAN_LOG       log filter, such as debug or craftsman_kernelgen=debug; overrides -v
 
@@ -64,6 +70,12 @@ pub enum Command {
     Bench(Bench),
     /// Write a model again with weights of another type
     Convert(Convert),
+    /// Judge a model
+    Eval {
+        /// By what.
+        #[command(subcommand)]
+        action: Eval,
+    },
     /// Write a model of random weights, for measuring speed only
     #[command(hide = true)]
     GenerateModel(GenerateModel),
@@ -82,7 +94,7 @@ Examples:
 The text goes to standard output, everything else to standard error. By default the likeliest token is always taken,
 so that the same command prints the same text, on every machine.")]
 pub struct Run {
-    /// GGUF file or Hugging Face folder [default: the small model carried in this program]
+    /// GGUF file, Hugging Face folder or name of one [default: `CRAFTSMAN_MODEL`, or the small model carried in this program]
     pub model: Option<PathBuf>,
     /// Text to continue [default: the beginning of a Python method]
     pub prompt: Option<String>,
@@ -99,13 +111,20 @@ Examples:
   craftsman inspect model.gguf
   craftsman inspect model.gguf --json | jq '.tensors[].name'
   CRAFTSMAN_MAX_ISA=portable craftsman inspect model.gguf
-  craftsman inspect model.gguf --keys > keys && kernelgen tune --model keys")]
+  craftsman inspect model.gguf --keys > keys && kernelgen tune --model keys
+  craftsman inspect model.gguf --digest                what --sha256 pins
+
+The digest of a model in one file is the file's SHA-256. That of a model in several, all shards or all files of the
+folder, is the SHA-256 of their list: `cd FOLDER; export LC_ALL=C; sha256sum * | sha256sum`.")]
 pub struct Inspect {
-    /// GGUF file or Hugging Face folder [default: the small model carried in this program]
+    /// GGUF file, Hugging Face folder or name of one [default: `CRAFTSMAN_MODEL`, or the small model carried in this program]
     pub model: Option<PathBuf>,
     /// Only the keys of the kernels that the model needs, one a line, for `kernelgen tune --model`
     #[arg(long)]
     pub keys: bool,
+    /// Only the SHA-256 of the model, for `--sha256`, and of its files
+    #[arg(long, conflicts_with = "keys")]
+    pub digest: bool,
 }
 
 /// The arguments of `logits`.
@@ -117,7 +136,7 @@ Examples:
 
 The file holds `logits`, float32 [n, vocabulary], and `tokens`, int32 [n]. It appears complete or not at all.")]
 pub struct Logits {
-    /// GGUF file or Hugging Face folder
+    /// GGUF file, Hugging Face folder or name of one
     pub model: PathBuf,
     /// Token ids, separated by commas; used as they are, with no begin token added
     #[arg(long, value_delimiter = ',', required_unless_present = "text", conflicts_with = "text")]
@@ -142,7 +161,7 @@ Examples:
 pp N is the rate of one prompt of N tokens, tg N that of N tokens generated one by one from an empty context: the tests
 of llama-bench; tg N x S generates in S sessions at once, and counts the tokens of all. Rates are medians over the repetitions, with the slowest and fastest beside them.")]
 pub struct Bench {
-    /// GGUF file or Hugging Face folder [default: the small model carried in this program]
+    /// GGUF file, Hugging Face folder or name of one [default: `CRAFTSMAN_MODEL`, or the small model carried in this program]
     pub model: Option<PathBuf>,
     /// Tokens of the prompt; 0 skips this test
     #[arg(short, long, default_value_t = 512)]
@@ -169,7 +188,7 @@ Between ternary types nothing is lost: trits and scales come out as they were, a
 To a ternary type go only tensors that are ternary, or ternary ones written out as numbers; to a type of numbers go all
 but norms and routers, which keep their precision. The file appears complete or not at all.")]
 pub struct Convert {
-    /// GGUF file or Hugging Face folder to read
+    /// GGUF file, Hugging Face folder or name of one to read
     #[arg(value_name = "IN")]
     pub model: PathBuf,
     /// GGUF file to write
@@ -182,8 +201,58 @@ pub struct Convert {
     pub round_scales: bool,
 }
 
+/// The judgements.
+#[derive(Debug, Subcommand)]
+pub enum Eval {
+    /// How well a model predicts a text: the perplexity that llama.cpp's llama-perplexity computes
+    Perplexity(EvalPerplexity),
+}
+
+/// The arguments of `eval perplexity`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  craftsman eval perplexity model.gguf wiki.test.raw
+  craftsman eval perplexity model.gguf wiki.test.raw --window 2048 --max-windows 20
+  craftsman eval perplexity model.gguf wiki.test.raw --head q6_k --json | jq .perplexity
+
+The text is cut into windows, each a context of its own, and the tokens in the second half of each window are scored,
+with the begin token in place of each window's first where the model wants one: figures compare with those of
+`llama-perplexity -f TEXT -c WINDOW`. `--scored all` scores all tokens of a window but its first, and reads the text as
+it is. Behind +/- stands the standard error, were tokens independent of each other.")]
+pub struct EvalPerplexity {
+    /// GGUF file, Hugging Face folder or name of one
+    pub model: PathBuf,
+    /// Text file, in UTF-8
+    pub text: PathBuf,
+    /// Tokens of a window
+    #[arg(long, default_value_t = 512, value_name = "TOKENS")]
+    pub window: usize,
+    /// Windows to read, if fewer than the text has
+    #[arg(long, value_name = "COUNT")]
+    pub max_windows: Option<usize>,
+    /// Which tokens of a window count
+    #[arg(long, value_enum, default_value_t = ScoredTokens::SecondHalf)]
+    pub scored: ScoredTokens,
+}
+
+/// Which tokens of a window count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScoredTokens {
+    /// Those of the second half but for its first, as llama.cpp does it
+    SecondHalf,
+    /// All but the first
+    All,
+}
+
 /// The arguments of `generate-model`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  craftsman generate-model --shape olmoe-1b-7b --format tq2_0 --head q6_k --out olmoe.gguf
+
+`--head` says how the head is stored [default: f16].")]
 pub struct GenerateModel {
     /// Which model's shape to imitate
     #[arg(long)]
@@ -237,6 +306,9 @@ pub struct Shared {
     /// Read I2_S weights by the rule of files made on Arm since November 2025
     #[arg(long, global = true)]
     pub i2s_arm: bool,
+    /// Refuse the model unless this is its digest, as `craftsman inspect MODEL --digest` prints it
+    #[arg(long, global = true, value_name = "HEX")]
+    pub sha256: Option<Sha256>,
     /// Write JSON for a program to read
     #[arg(long, global = true)]
     pub json: bool,

@@ -26,6 +26,7 @@
 //! The command line tool is the feature `cli`, on by default; a library that uses this crate turns default features off.
 #![forbid(unsafe_code)]
 
+pub use craftsman_eval as eval;
 pub use craftsman_isa::{self as isa, HardwareCaps};
 pub use craftsman_kernelgen::{self as kernelgen, KernelReport};
 pub use craftsman_model::container::{self, Checkpoint, ContainerKind};
@@ -33,9 +34,9 @@ pub use craftsman_model::tokenizer::{self, Tokenizer};
 pub use craftsman_model::{
     BackendInfo, BatchEntry, CancelToken, Drafter, Engine, EngineOptions, ErrorKind, ExpertConfig, Finish,
     GenerateOptions, Generation, InferenceBackend, KvCache, KvKind, KvOptions, KvPool, LoadOptions,
-    LookupDrafter, Model, ModelConfig, ModelDrafter, ModelError, MtpDrafter, Perplexity, Progress, QuantKind,
-    Request, RopeConfig, Sampler, SamplingOptions, Seen, Session, SessionId, Statistics, Token, TokenStream,
-    Tokens, Usage, architecture, generate, perplexity, write_aside,
+    LookupDrafter, Model, ModelConfig, ModelDrafter, ModelError, MtpDrafter, Progress, QuantKind, Request,
+    RopeConfig, Sampler, SamplingOptions, Seen, Session, SessionId, Statistics, Token, TokenStream, Tokens,
+    Usage, architecture, generate, write_aside,
 };
 
 /// The name that errors give the carried model.

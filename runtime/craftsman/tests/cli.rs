@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use craftsman::eval::{PerplexityOptions, perplexity};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -17,7 +18,10 @@ fn carried_file() -> String {
 /// The command with a clean environment.
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_craftsman"));
-    command.args(arguments).env_remove("CRAFTSMAN_MAX_ISA").env_remove("CRAFTSMAN_LOG");
+    for variable in ["CRAFTSMAN_MAX_ISA", "CRAFTSMAN_LOG", "CRAFTSMAN_MODEL"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments);
     command
 }
 
@@ -221,7 +225,9 @@ fn a_generated_model_runs_and_depends_on_its_seed_only() {
     let model = write("a.gguf", "bitnet-tiny", "i2_s", "1");
     assert!(bytes(&model) == bytes(&write("b.gguf", "bitnet-tiny", "i2_s", "1")), "same seed, other bytes");
     assert!(bytes(&model) != bytes(&write("c.gguf", "bitnet-tiny", "i2_s", "2")), "other seed, same bytes");
-    for path in [model, write("moe.gguf", "qwen3moe-tiny", "tq2_0", "1")] {
+    let others = ["qwen3moe-tiny", "llama-tiny", "olmoe-tiny"];
+    let others = others.map(|shape| write(&format!("{shape}.gguf"), shape, "tq2_0", "1"));
+    for path in others.into_iter().chain([model]) {
         let output = craftsman(&["run", &path, "abc", "-n", "3"]);
         assert!(output.status.success(), "{}", stderr(&output));
     }
@@ -250,6 +256,74 @@ fn a_converted_model_gives_the_same_text() {
 }
 
 #[test]
+fn perplexity_is_the_library_s() {
+    let text = fixtures().join("val.txt");
+    let text = text.to_str().expect("a UTF-8 path");
+    let arguments = ["eval", "perplexity", &carried_file(), text, "--window", "64", "--max-windows", "5"];
+    let report = json(&[&arguments[..], &["--json"]].concat());
+
+    let checkpoint = craftsman::carried_model().expect("the carried model opens");
+    let tokenizer = craftsman::Tokenizer::from_checkpoint(&checkpoint).expect("it has a tokenizer");
+    let model = craftsman::Model::load(&checkpoint, &craftsman::LoadOptions::default()).expect("it loads");
+    let content = std::fs::read_to_string(text).expect("the text is there");
+    let tokens = tokenizer
+        .encode(content.strip_suffix('\n').unwrap_or(&content), tokenizer.add_bos())
+        .expect("it is encoded");
+    let begin = tokenizer.bos().filter(|_| tokenizer.add_bos());
+    let options = PerplexityOptions { window: 64, begin, max_windows: Some(5), ..Default::default() };
+    let expected = perplexity(&model, &tokens, &options).expect("it runs");
+    assert_eq!(report["perplexity"], expected.value);
+    assert_eq!(report["uncertainty"], expected.uncertainty.expect("tokens differ"));
+    assert_eq!([&report["tokens"], &report["windows"]], [155, 5]);
+    assert_eq!(report["running"][4], expected.value);
+
+    let output = craftsman(&arguments);
+    let line = format!("perplexity  {:.4} +/- ", expected.value);
+    assert!(stdout(&output).starts_with(&line), "{}", stdout(&output));
+    let all = json(&[&arguments[..], &["--json", "--scored", "all"]].concat());
+    assert_eq!([&all["tokens"], &all["scored"]], [&Value::from(315), &Value::from("all")]);
+    fails(&["eval", "perplexity", &carried_file(), text, "--window", "100000"], 2, &["context"]);
+    fails(&["eval", "perplexity", &carried_file(), &carried_file()], 2, &["not UTF-8 at byte"]);
+    fails(&["eval", "perplexity", &carried_file(), "no-such-text"], 1, &["no-such-text"]);
+}
+
+#[test]
+fn models_are_found_by_name_and_pinned_by_digest() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(folder.path().join("models")).expect("a folder is made");
+    std::fs::copy(carried_file(), folder.path().join("models/tiny.gguf")).expect("a file is copied");
+    let run = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = command(arguments);
+        command.current_dir(folder.path()).env("HF_HUB_CACHE", folder.path().join("hub"));
+        command.envs(variable.map(|model| ("CRAFTSMAN_MODEL", model)));
+        command.output().expect("the binary runs")
+    };
+    let named = run(&["run", "tiny", "import", "-n", "4", "--json"], None);
+    assert!(named.status.success(), "{}", stderr(&named));
+    let by_default = run(&["inspect", "--json"], Some("tiny"));
+    let report: Value = serde_json::from_slice(&by_default.stdout).expect("JSON on standard output");
+    assert_eq!(report["path"], "models/tiny.gguf");
+    let missing = run(&["run"], Some("huge"));
+    assert_eq!(missing.status.code(), Some(1));
+    for word in ["CRAFTSMAN_MODEL", "models/huge.gguf", "hub/models--huge", "craftsman/models/huge"] {
+        assert!(stderr(&missing).contains(word), "no {word} in {}", stderr(&missing));
+    }
+
+    let printed = run(&["inspect", "tiny", "--digest"], None);
+    let (digest, name) = stdout(&printed).split_once("  ").expect("digest and name");
+    assert_eq!((digest.len(), name), (64, "models/tiny.gguf\n"));
+    let pinned = run(&["run", "tiny", "-n", "1", "--sha256", digest], None);
+    assert!(pinned.status.success(), "{}", stderr(&pinned));
+    let other = "0".repeat(64);
+    let refused = run(&["run", "tiny", "-n", "1", "--sha256", &other], None);
+    assert_eq!((refused.status.code(), stdout(&refused)), (Some(1), ""));
+    assert!(stderr(&refused).contains(digest) && stderr(&refused).contains(&other), "{}", stderr(&refused));
+    fails(&["run", "--sha256", &other], 2, &["carried model"]);
+    fails(&["run", "--sha256", "abc"], 2, &["64 hexadecimal digits"]);
+    fails(&["inspect", "--digest"], 2, &["MODEL"]);
+}
+
+#[test]
 fn a_reader_that_stops_reading_is_no_error() {
     for arguments in [&["run", "-n", "500"][..], &["inspect", "--json"], &["inspect"]] {
         let mut child = command(arguments)
@@ -267,16 +341,26 @@ fn a_reader_that_stops_reading_is_no_error() {
 #[test]
 fn help_names_every_command_and_teaches_by_example() {
     let output = craftsman(&["--help"]);
-    for word in
-        ["run", "inspect", "logits", "bench", "convert", "Examples:", "Exit codes:", "CRAFTSMAN_MAX_ISA"]
-    {
+    for word in [
+        "run",
+        "inspect",
+        "logits",
+        "bench",
+        "convert",
+        "eval",
+        "Examples:",
+        "Exit codes:",
+        "CRAFTSMAN_MODEL",
+    ] {
         assert!(stdout(&output).contains(word), "no {word} in {}", stdout(&output));
     }
     assert!(!stdout(&output).contains("generate-model"));
-    for command in ["run", "inspect", "logits", "bench", "convert"] {
-        let output = craftsman(&[command, "--help"]);
+    let commands =
+        [&["run"][..], &["inspect"], &["logits"], &["bench"], &["convert"], &["eval", "perplexity"]];
+    for command in commands {
+        let output = craftsman(&[command, &["--help"]].concat());
         for word in ["Examples:", "--threads", "--max-tokens", "--seed", "--temperature", "--json"] {
-            assert!(stdout(&output).contains(word), "{command}: no {word}");
+            assert!(stdout(&output).contains(word), "{command:?}: no {word}");
         }
     }
 }

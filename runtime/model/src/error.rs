@@ -17,7 +17,7 @@ pub enum ErrorKind {
     Corrupt,
     /// The file is well formed, and this version of the library cannot use it.
     Unsupported,
-    /// A metadata key, tensor or companion file is not there.
+    /// A model, metadata key, tensor or companion file is not there.
     Missing,
     /// A value or tensor exists with another type than the one asked for.
     WrongType,
@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Memory,
     /// The work was ended by who had asked for it.
     Cancelled,
+    /// The files are not those whose digest was pinned.
+    Digest,
 }
 
 /// An error with the place it was found and what to do about it.

@@ -15,7 +15,6 @@ mod head;
 mod layer;
 mod load;
 mod model;
-mod perplexity;
 mod predictor;
 mod sampler;
 mod session;
@@ -35,6 +34,5 @@ pub use generate::{
     Token, Tokens, generate,
 };
 pub use model::{LoadOptions, Model, Progress};
-pub use perplexity::{Perplexity, perplexity};
 pub use sampler::{Sampler, SamplingOptions};
 pub use session::{BatchEntry, CancelToken, Session};

@@ -117,7 +117,7 @@ fn mixtral_is_a_llama_with_experts() {
 fn trained_bitnet_from_every_container() {
     // Of its 600,000 quantised activations one a row lies closer to a tie than the reference's own rounding (in position
     // 20 and 15, in a late layer; all positions before agree to 2e-5). Its key stays in the context of every position
-    // after it, so the mean is above 1e-3; that nothing else is wrong is shown by the perplexity below.
+    // after it, so the mean is above 1e-3; that nothing else is wrong is shown by the perplexity (craftsman-eval).
     let models = ["hf-offline", "model-i2_s.gguf", "model-tq2_0.gguf"];
     check("ternary/bitnet", &models, 8, 5e-3);
     let reference = Reference::open("ternary/bitnet");
@@ -175,15 +175,4 @@ fn containers_of_the_same_weights_give_the_same_bits() {
             assert!(*logits == all[0], "{folder}: {model} differs from {}", models[0]);
         }
     }
-}
-
-#[test]
-fn trained_bitnet_keeps_its_perplexity() {
-    let reference = Reference::open("ternary/bitnet");
-    let model = load("ternary/bitnet/model-i2_s.gguf");
-    let found = craftsman_model::perplexity(&model, &reference.val_tokens, 256).unwrap();
-    let expected = reference.perplexity.unwrap();
-    println!("perplexity {} (reference {expected})", found.value);
-    assert_eq!(found.tokens, 10_200);
-    assert!((found.value / expected - 1.0).abs() < 1e-3, "{} instead of {expected}", found.value);
 }

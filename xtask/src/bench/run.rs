@@ -26,7 +26,7 @@ const STEPS: usize = 100;
 /// Measures, appends to the history, prints.
 pub fn run(arguments: &cli::Run) -> Result<ExitCode, Failure> {
     let caps = HardwareCaps::from_env().map_err(|error| Failure::Usage(error.to_string()))?;
-    warn_of_unfair_peers(&caps);
+    super::warn_of_unfair_peers(&caps);
     let regimes = regimes(arguments)?;
     let plan = if arguments.short { SHORT_PLAN } else { FULL_PLAN };
     let plan = Plan { rounds: arguments.rounds.map_or(plan.rounds, usize::from), ..plan };
@@ -133,21 +133,3 @@ fn report(run: &Run, history: &History, json: bool) -> Result<(), Failure> {
         if run.short { "A short run: it checks the machinery, its figures mean nothing.\n" } else { "" };
     print(&format!("{table}\n\n{short}Appended to {}", history.path().display()))
 }
-
-/// Says when the peers were compiled for less than this processor.
-#[cfg(feature = "peers")]
-fn warn_of_unfair_peers(caps: &HardwareCaps) {
-    let missing = craftsman_benches::peers::ggml::missing_features(caps);
-    if !missing.is_empty() {
-        let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
-        eprintln!(
-            "warning: llama.cpp was compiled without {}, so it is slower than it could be here; \
-             build with CFLAGS=-march=native CXXFLAGS=-march=native",
-            names.join(", ")
-        );
-    }
-}
-
-/// There are no peers in this build.
-#[cfg(not(feature = "peers"))]
-fn warn_of_unfair_peers(_: &HardwareCaps) {}

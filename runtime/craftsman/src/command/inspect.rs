@@ -10,7 +10,7 @@ use craftsman::{Checkpoint, ContainerKind, HardwareCaps};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
+use super::{KernelRow, digest, kernel_rows, kernel_table, load, open, print_json};
 use crate::cli::{Inspect, Shared};
 use crate::failure::Failure;
 use crate::progress;
@@ -62,6 +62,9 @@ struct TensorRow {
 
 /// Prints what the model holds.
 pub fn run(arguments: &Inspect, shared: &Shared) -> Result<(), Failure> {
+    if arguments.digest {
+        return digest::run(arguments.model.as_deref(), shared);
+    }
     let checkpoint = open(arguments.model.as_deref(), shared)?;
     if arguments.keys {
         return keys(&checkpoint, shared);

@@ -2,16 +2,19 @@
 
 mod bench;
 mod convert;
+mod digest;
+mod eval;
 mod generate_model;
 mod inspect;
 mod logits;
 mod run;
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use craftsman::{Checkpoint, KernelReport, LoadOptions, Model, ModelError};
+use craftsman::container::{Fingerprint, Places};
+use craftsman::{Checkpoint, ErrorKind, KernelReport, LoadOptions, Model, ModelError};
 use serde::Serialize;
 
 use crate::cli::{Cli, Command, Shared};
@@ -27,13 +30,36 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Logits(arguments) => logits::run(arguments, &cli.shared),
         Command::Bench(arguments) => bench::run(arguments, &cli.shared),
         Command::Convert(arguments) => convert::run(arguments, &cli.shared),
+        Command::Eval { action } => eval::run(action, &cli.shared),
         Command::GenerateModel(arguments) => generate_model::run(arguments, &cli.shared),
     }
 }
 
-/// Opens MODEL, or the carried model where none is named.
+/// Opens MODEL, or the carried model where none is named, after its digest was found to be the one that is asked for.
 fn open(model: Option<&Path>, shared: &Shared) -> Result<Checkpoint, ModelError> {
-    model.map_or_else(craftsman::carried_model, |path| Checkpoint::open_with(path, shared.i2s_rule()))
+    let Some(path) = locate(model)? else {
+        if shared.sha256.is_none() {
+            return craftsman::carried_model();
+        }
+        let problem = "--sha256 pins a file or a folder, and the carried model is part of this program";
+        return Err(ModelError::new(ErrorKind::Input, problem, "name a MODEL, or leave --sha256 out"));
+    };
+    if let Some(expected) = shared.sha256 {
+        fingerprint(&path)?.verify(expected)?;
+    }
+    Checkpoint::open_with(&path, shared.i2s_rule())
+}
+
+/// The files of MODEL, or of the model that the environment names; `None` stands for the carried model.
+fn locate(model: Option<&Path>) -> Result<Option<PathBuf>, ModelError> {
+    let places = Places::from_env();
+    model.or(places.model.as_deref()).map(|model| places.locate(model)).transpose()
+}
+
+/// The digests of a model's files, under a progress bar.
+fn fingerprint(path: &Path) -> Result<Fingerprint, ModelError> {
+    let bar = progress::bar("SHA-256", 0);
+    Fingerprint::of(path, |done, total| bar.set(done, total))
 }
 
 /// Loads a model under a progress bar.

@@ -1,12 +1,14 @@
 //! Files that hold a model, behind one view: metadata under GGUF's keys, tensors under GGUF's names.
 //!
-//! [`Checkpoint`] is that view. [`Gguf`] and [`GgufWriter`] are the file format itself.
+//! [`Places`] finds them, [`Fingerprint`] makes sure that they are the right ones. [`Checkpoint`] is that view. [`Gguf`] and [`GgufWriter`] are the file format itself.
 
 mod checkpoint;
 mod convert;
 mod decode;
+mod fingerprint;
 mod gguf;
 mod huggingface;
+mod locate;
 mod mapping;
 mod metadata;
 mod part;
@@ -19,7 +21,9 @@ pub use checkpoint::{Checkpoint, ContainerKind};
 pub use convert::{Conversion, Converted};
 pub use decode::Matrix;
 pub(crate) use decode::dense_matrix;
+pub use fingerprint::{Fingerprint, Sha256};
 pub use gguf::{Gguf, GgufTensor, GgufWriter, TensorData};
+pub use locate::Places;
 pub use mapping::Bytes;
 pub use metadata::Metadata;
 pub use types::{I2sRule, Listed, TensorType};

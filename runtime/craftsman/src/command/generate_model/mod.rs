@@ -6,6 +6,7 @@ mod shape;
 
 use std::io::{self, Write};
 
+use craftsman::QuantKind;
 use craftsman::container::{Array, GgufWriter, TensorType, Value};
 use craftsman_golden::format::{self, Format};
 use craftsman_golden::{Scales, TernaryMatrix};
@@ -28,7 +29,7 @@ pub fn run(arguments: &GenerateModel, shared: &Shared) -> Result<(), Failure> {
     for (index, tensor) in tensors.iter().enumerate() {
         let source = Source {
             tensor,
-            format: format_of(tensor, ternary),
+            format: format_of(tensor, ternary, shared.head),
             seed: stream(shared.seed, index),
             bar: &bar,
         };
@@ -68,9 +69,11 @@ fn ternary_format(name: &str, shape: &Shape) -> Result<&'static Format, Failure>
     Ok(found)
 }
 
-fn format_of(tensor: &Tensor, ternary: &'static Format) -> &'static Format {
+/// How a tensor is stored: ternary weights as `ternary` says, the head in half precision or as `head` says.
+fn format_of(tensor: &Tensor, ternary: &'static Format, head: Option<&QuantKind>) -> &'static Format {
     let name = match tensor.filling {
         Filling::Trits => return ternary,
+        Filling::Head => head.map_or("F16", |kind| kind.name),
         Filling::Numbers => "F16",
         Filling::Router | Filling::Ones => "F32",
     };
@@ -99,7 +102,9 @@ impl Source<'_> {
             let bytes = match self.tensor.filling {
                 Filling::Trits => self.format.encode_ternary(&trits(&mut random, part, k)),
                 Filling::Ones => self.format.encode_f32(&vec![1.0; k]),
-                Filling::Numbers | Filling::Router => self.format.encode_f32(&numbers(&mut random, k)),
+                Filling::Numbers | Filling::Head | Filling::Router => {
+                    self.format.encode_f32(&numbers(&mut random, k))
+                }
             };
             out.write_all(&bytes.map_err(io::Error::other)?)?;
             self.bar.advance((part * k) as u64);

@@ -26,8 +26,19 @@ pub struct Shape {
     pub head: bool,
     /// RMS norms before the attention's output and the feed-forward's down projection.
     pub sub_norms: bool,
-    /// RMS norms over each query and key head.
-    pub head_norms: bool,
+    /// RMS norms of queries and keys.
+    pub key_norms: KeyNorms,
+}
+
+/// What the RMS norms of queries and keys go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyNorms {
+    /// There are none.
+    None,
+    /// Each head.
+    Heads,
+    /// All queries, and all keys, of a token.
+    Wide,
 }
 
 /// Every shape there is. Sources: the models' `config.json`.
@@ -46,8 +57,35 @@ pub static ALL: &[Shape] = &[
         vocab: 512,
         ..BITNET
     },
+    // The same without the norms between, and silu instead of relu^2: what llama.cpp's `llama` can say of it.
+    Shape { name: "2b-4t-llama", layers: 30, hidden: 2560, ffn: 6912, heads: 20, kv_heads: 5, ..LLAMA_TIED },
+    Shape {
+        name: "llama-tiny",
+        layers: 2,
+        hidden: 256,
+        ffn: 512,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 64,
+        vocab: 512,
+        ..LLAMA_TIED
+    },
     // HF1BitLLM/Llama3-8B-1.58-100B-tokens
     LLAMA3_8B,
+    // allenai/OLMoE-1B-7B-0924
+    OLMOE,
+    Shape {
+        name: "olmoe-tiny",
+        layers: 2,
+        hidden: 256,
+        ffn: 256,
+        heads: 4,
+        kv_heads: 4,
+        head_dim: 64,
+        vocab: 512,
+        experts: Some((8, 2)),
+        ..OLMOE
+    },
     // Qwen/Qwen3-30B-A3B
     QWEN3_30B,
     Shape {
@@ -83,12 +121,29 @@ const BITNET: Shape = Shape {
     experts: None,
     head: false,
     sub_norms: true,
-    head_norms: false,
+    key_norms: KeyNorms::None,
+};
+
+const LLAMA_TIED: Shape = Shape { architecture: "llama", sub_norms: false, ..BITNET };
+
+const OLMOE: Shape = Shape {
+    name: "olmoe-1b-7b",
+    architecture: "olmoe",
+    layers: 16,
+    hidden: 2048,
+    ffn: 1024,
+    heads: 16,
+    kv_heads: 16,
+    vocab: 50_304,
+    theta: 1e4,
+    experts: Some((64, 8)),
+    head: true,
+    key_norms: KeyNorms::Wide,
+    ..LLAMA_TIED
 };
 
 const LLAMA3_8B: Shape = Shape {
     name: "llama3-8b",
-    architecture: "llama",
     layers: 32,
     hidden: 4096,
     ffn: 14_336,
@@ -96,8 +151,7 @@ const LLAMA3_8B: Shape = Shape {
     kv_heads: 8,
     context: 8192,
     head: true,
-    sub_norms: false,
-    ..BITNET
+    ..LLAMA_TIED
 };
 
 const QWEN3_30B: Shape = Shape {
@@ -113,7 +167,7 @@ const QWEN3_30B: Shape = Shape {
     theta: 1e6,
     epsilon: 1e-6,
     experts: Some((128, 8)),
-    head_norms: true,
+    key_norms: KeyNorms::Heads,
     ..LLAMA3_8B
 };
 
@@ -124,6 +178,8 @@ pub enum Filling {
     Trits,
     /// Small random numbers in f16.
     Numbers,
+    /// The same, in the type that was asked for: the matrix that makes logits.
+    Head,
     /// Small random numbers in f32: a router.
     Router,
     /// Ones in f32: a norm.
@@ -155,7 +211,8 @@ impl Shape {
     pub fn tensors(&self) -> Vec<Tensor> {
         let tensor =
             |name: &str, shape: &[usize], filling| Tensor { name: name.into(), shape: shape.into(), filling };
-        let mut all = vec![tensor("token_embd.weight", &[self.vocab, self.hidden], Filling::Numbers)];
+        let embedding = if self.head { Filling::Numbers } else { Filling::Head };
+        let mut all = vec![tensor("token_embd.weight", &[self.vocab, self.hidden], embedding)];
         for layer in 0..self.layers {
             let rows = self.block().into_iter();
             all.extend(rows.map(|(name, shape, filling)| {
@@ -164,7 +221,7 @@ impl Shape {
         }
         all.push(tensor("output_norm.weight", &[self.hidden], Filling::Ones));
         if self.head {
-            all.push(tensor("output.weight", &[self.vocab, self.hidden], Filling::Numbers));
+            all.push(tensor("output.weight", &[self.vocab, self.hidden], Filling::Head));
         }
         all
     }
@@ -185,9 +242,14 @@ impl Shape {
             rows.push(("attn_sub_norm", vec![queries], Filling::Ones));
             rows.push(("ffn_sub_norm", vec![self.ffn], Filling::Ones));
         }
-        if self.head_norms {
-            rows.push(("attn_q_norm", vec![self.head_dim], Filling::Ones));
-            rows.push(("attn_k_norm", vec![self.head_dim], Filling::Ones));
+        let widths = match self.key_norms {
+            KeyNorms::None => None,
+            KeyNorms::Heads => Some([self.head_dim; 2]),
+            KeyNorms::Wide => Some([queries, keys]),
+        };
+        if let Some([queries, keys]) = widths {
+            rows.push(("attn_q_norm", vec![queries], Filling::Ones));
+            rows.push(("attn_k_norm", vec![keys], Filling::Ones));
         }
         rows.extend(self.feed_forward());
         rows
