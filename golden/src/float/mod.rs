@@ -31,5 +31,5 @@ pub use matmul::{matmul, widen_bf16, widen_f16};
 pub use norm::{rms_norm, softmax};
 pub use reduce::{LANES, dot16, fold16, sum16};
 pub use rope::{RopePairing, RopeScaling, RopeTable, Rotation};
-pub use router::{Gate, Routing, router};
+pub use router::{Gate, Groups, Routing, router, scores};
 pub use yarn::Yarn;

@@ -15,6 +15,7 @@ mod layer;
 mod load;
 mod model;
 mod perplexity;
+mod routing;
 mod sampler;
 mod session;
 mod stop;
@@ -27,7 +28,8 @@ pub use config::{ExpertConfig, LatentConfig, LayerKind, Mixing, ModelConfig, Rop
 pub use craftsman_golden::quants::{self, QuantKind};
 pub use error::{ErrorKind, ModelError};
 pub use generate::{Finish, GenerateOptions, Generation, Statistics, generate};
-pub use model::{LoadOptions, Model, Progress};
+pub use model::{ExpertUse, LoadOptions, Model, Progress};
 pub use perplexity::{Perplexity, perplexity};
+pub use routing::{LayerRouting, RoutingRecorder};
 pub use sampler::{Sampler, SamplingOptions};
 pub use session::Session;
