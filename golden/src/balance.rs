@@ -16,7 +16,7 @@ pub fn load(chosen: impl IntoIterator<Item = usize>, experts: usize) -> Vec<u64>
 }
 
 /// Tokens that one expert takes at most: `ceil(factor * tokens * top_k / experts)`, so `factor` times its fair share.
-/// Source: GShard (arXiv 2006.16668) section 2.2, Switch Transformers (arXiv 2101.03961) equation 3.
+/// Source: `GShard` (arXiv 2006.16668) section 2.2, Switch Transformers (arXiv 2101.03961) equation 3.
 ///
 /// ```
 /// assert_eq!(craftsman_golden::balance::capacity(1.25, 100, 2, 8), 32);

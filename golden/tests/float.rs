@@ -301,9 +301,10 @@ fn experts_are_chosen_from_the_best_groups() {
     let logits = [3.0, -3.0, 2.0, 2.0, 1.0, 0.0];
     assert_eq!(experts(&logits, None, one), [0, 1], "the largest score marks a group");
     let sigmoids = Routing { gate: Gate::Sigmoid, ..one };
-    assert_eq!(experts(&logits, None, sigmoids), [2, 3], "the sum of two marks a group");
+    assert_eq!(experts(&logits, None, sigmoids), [0, 1], "whatever the gate");
+    assert_eq!(experts(&logits, Some(&[0.0; 6]), sigmoids), [2, 3], "with a bias the sum of two");
     let bias = [0.0, 0.0, 0.0, 0.0, 1.0, 1.0];
-    assert_eq!(experts(&logits, Some(&bias), sigmoids), [4, 5], "with bias");
+    assert_eq!(experts(&logits, Some(&bias), sigmoids), [4, 5], "which counts");
     assert_eq!(experts(&[1.0; 6], None, one), [0, 1], "of equal groups the lower");
     let negative = Routing { groups: Some(Groups { count: 3, used: 2 }), top_k: 4, ..sigmoids };
     assert_eq!(experts(&logits, Some(&[-9.0; 6]), negative), [2, 3, 4, 5], "others stay out below zero too");

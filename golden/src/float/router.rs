@@ -52,10 +52,10 @@ pub fn scores(logits: &[f32], gate: Gate) -> Vec<f32> {
 ///
 /// Scores are the gate's; the `top_k` largest are chosen, of equal ones the lower index. A `bias`, one number an
 /// expert, is added for this choice only. With `groups` the choice is among the experts of the `used` groups of the
-/// largest marks, of equal ones the lower: the mark of a group is under a softmax its largest score (DeepSeek-V2,
-/// `group_limited_greedy`), under a sigmoid the sum of its two largest scores with bias (DeepSeek-V3, `noaux_tc`; GLM).
-/// Experts outside are out of the question, as in DeepSeek's own code; transformers gives them a score of 0 instead, which
-/// is the same unless biased scores are negative. The weight of a chosen expert is its score; with `renormalise` it is divided
+/// largest marks, of equal ones the lower: the mark of a group is its largest score (DeepSeek-V2), or, where there is a bias, the sum
+/// of its two largest with bias (DeepSeek-V3, GLM). Other groups' experts are out of the question, as in the reference
+/// code of DeepSeek-V3 (`inference/model.py`, class `Gate`); transformers gives them a score of 0 instead, which is the
+/// same unless biased scores are negative. The weight of a chosen expert is its score; with `renormalise` it is divided
 /// by the chosen ones' sum (`sum16`, in ascending expert order; at least 2^-14); a `scale` other than 1 multiplies it.
 /// `top_k` above the number of experts chooses all.
 ///
@@ -92,23 +92,20 @@ fn choose(scores: &[f32], bias: Option<&[f32]>, routing: &Routing) -> Vec<(usize
         keys.iter_mut().zip(bias).for_each(|(key, bias)| *key += bias);
     }
     if let Some(groups) = routing.groups {
-        keep_groups(&mut keys, routing.gate, groups);
+        keep_groups(&mut keys, bias.is_some(), groups);
     }
     let chosen = largest(&keys, routing.top_k);
     chosen.into_iter().map(|expert| (expert, scores[expert])).collect()
 }
 
 /// Leaves the keys of the groups that are used, and lowers all others below any number.
-fn keep_groups(keys: &mut [f32], gate: Gate, groups: Groups) {
+fn keep_groups(keys: &mut [f32], biased: bool, groups: Groups) {
     assert!(groups.count > 0 && keys.len().is_multiple_of(groups.count), "experts divide into groups");
     let size = keys.len() / groups.count;
     let mark = |group: &[f32]| {
         let mut sorted = group.to_vec();
         sorted.sort_by(|a, b| b.total_cmp(a));
-        match gate {
-            Gate::Softmax => sorted[0],
-            Gate::Sigmoid => sorted.iter().take(2).sum(),
-        }
+        sorted.iter().take(if biased { 2 } else { 1 }).sum()
     };
     let marks: Vec<f32> = keys.chunks(size.max(1)).map(mark).collect();
     let used = largest(&marks, groups.used);

@@ -26,6 +26,7 @@ Examples:
   craftsman run model.gguf \"Once upon a time\" -n 200
   craftsman run ./model-folder --temperature 0.8 --seed 7 -v
   craftsman inspect model.gguf                         what is in the file, and which kernels would run it
+  craftsman inspect moe.gguf --experts \"Once\" --out experts.svg
   craftsman logits model.gguf --tokens 1,2,3 --out logits.safetensors
   craftsman bench model.gguf --threads 2 --json
   craftsman convert model-i2_s.gguf model-tq2_0.gguf --type tq2_0
@@ -89,13 +90,25 @@ Examples:
   craftsman inspect model.gguf
   craftsman inspect model.gguf --json | jq '.tensors[].name'
   CRAFTSMAN_MAX_ISA=portable craftsman inspect model.gguf
-  craftsman inspect model.gguf --keys > keys && kernelgen tune --model keys")]
+  craftsman inspect model.gguf --keys > keys && kernelgen tune --model keys
+  craftsman inspect moe.gguf --experts \"def fibonacci(n):\" -n 32 --out experts.svg
+
+With --experts the prompt is run, and the -n tokens after it [default: 0], and for every layer it is said how evenly its
+router spread them over the experts: the busiest expert's share of all choices, the entropy of the shares by that of an
+even spread (1 is even), the standard deviation of the loads by their mean (0 is even), the balance loss of Switch
+Transformers (1 is even), and how many experts nothing was routed to.")]
 pub struct Inspect {
     /// GGUF file or Hugging Face folder [default: the small model carried in this program]
     pub model: Option<PathBuf>,
     /// Only the keys of the kernels that the model needs, one a line, for `kernelgen tune --model`
     #[arg(long)]
     pub keys: bool,
+    /// Run this text and show which experts its tokens are routed to
+    #[arg(long, value_name = "PROMPT", conflicts_with = "keys")]
+    pub experts: Option<String>,
+    /// Draw the experts' shares, a row a layer, to this SVG file
+    #[arg(long, value_name = "FILE.svg", requires = "experts")]
+    pub out: Option<PathBuf>,
 }
 
 /// The arguments of `logits`.
@@ -220,6 +233,9 @@ pub struct Shared {
     /// Read I2_S weights by the rule of files made on Arm since November 2025
     #[arg(long, global = true)]
     pub i2s_arm: bool,
+    /// Pack all experts at once, instead of each when a token is first routed to it
+    #[arg(long, global = true)]
+    pub resident: bool,
     /// Write JSON for a program to read
     #[arg(long, global = true)]
     pub json: bool,

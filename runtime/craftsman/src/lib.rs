@@ -31,9 +31,9 @@ pub use craftsman_kernelgen::{self as kernelgen, KernelReport};
 pub use craftsman_model::container::{self, Checkpoint, ContainerKind};
 pub use craftsman_model::tokenizer::{self, Tokenizer};
 pub use craftsman_model::{
-    ErrorKind, ExpertConfig, Finish, GenerateOptions, Generation, LoadOptions, Model, ModelConfig,
-    ModelError, Perplexity, Progress, QuantKind, RopeConfig, Sampler, SamplingOptions, Session, Statistics,
-    architecture, generate, perplexity, write_aside,
+    ErrorKind, ExpertConfig, ExpertUse, Finish, GenerateOptions, Generation, LayerRouting, LoadOptions,
+    Model, ModelConfig, ModelError, Perplexity, Progress, QuantKind, RopeConfig, RoutingRecorder, Sampler,
+    SamplingOptions, Session, Statistics, architecture, generate, perplexity, write_aside,
 };
 
 /// The name that errors give the carried model.

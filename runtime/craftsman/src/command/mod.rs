@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use craftsman::{Checkpoint, KernelReport, LoadOptions, Model, ModelError};
+use craftsman::{Checkpoint, ExpertUse, KernelReport, LoadOptions, Model, ModelError};
 use serde::Serialize;
 
 use crate::cli::{Cli, Command, Shared};
@@ -38,13 +38,23 @@ fn open(model: Option<&Path>, shared: &Shared) -> Result<Checkpoint, ModelError>
 
 /// Loads a model under a progress bar.
 fn load(checkpoint: &Checkpoint, shared: &Shared) -> Result<Arc<Model>, ModelError> {
+    load_with(checkpoint, shared, LoadOptions::default())
+}
+
+/// As [`load`], with `options` for what the command line does not say.
+fn load_with(
+    checkpoint: &Checkpoint,
+    shared: &Shared,
+    options: LoadOptions<'_>,
+) -> Result<Arc<Model>, ModelError> {
     let bar = progress::bar("loading", 0);
     let advance = |progress: craftsman::Progress| bar.set(progress.done as u64, progress.total as u64);
     let options = LoadOptions {
         threads: shared.threads,
         head: shared.head,
+        resident: shared.resident || options.resident,
         progress: Some(&advance),
-        ..LoadOptions::default()
+        ..options
     };
     Model::load(checkpoint, &options)
 }
@@ -58,6 +68,29 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 fn print(text: &str) -> Result<(), Failure> {
     writeln!(io::stdout().lock(), "{text}")?;
     Ok(())
+}
+
+/// How many experts were needed, as commands show it.
+#[derive(Debug, Serialize)]
+struct ExpertRow {
+    packed: usize,
+    total: usize,
+    packed_bytes: usize,
+    total_bytes: usize,
+}
+
+impl From<ExpertUse> for ExpertRow {
+    fn from(used: ExpertUse) -> Self {
+        let ExpertUse { packed, total, packed_bytes, total_bytes } = used;
+        Self { packed, total, packed_bytes, total_bytes }
+    }
+}
+
+impl std::fmt::Display for ExpertRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [packed, total] = [self.packed_bytes, self.total_bytes].map(|bytes| table::bytes(bytes as u64));
+        write!(f, "{} of {} packed, {packed} of {total}", self.packed, self.total)
+    }
 }
 
 /// A selected kernel, as commands show it.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use craftsman::{Finish, GenerateOptions, Generation, Model, SAMPLE_PROMPT, Sampler, Tokenizer, generate};
 use serde::Serialize;
 
-use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
+use super::{ExpertRow, KernelRow, kernel_rows, kernel_table, load, open, print_json};
 use crate::cli::{Run, Shared};
 use crate::failure::Failure;
 
@@ -26,6 +26,7 @@ struct Report<'a> {
     decoded_tokens_per_second: f64,
     load_seconds: f64,
     threads: usize,
+    experts: Option<ExpertRow>,
     kernels: Vec<KernelRow>,
 }
 
@@ -105,6 +106,7 @@ fn report<'a>(prompt: &'a str, generation: &'a Generation, model: &Model) -> Rep
         decoded_tokens_per_second: statistics.decode_rate(),
         load_seconds: model.load_time().as_secs_f64(),
         threads: model.threads(),
+        experts: model.expert_use().map(ExpertRow::from),
         kernels: kernel_rows(&model.kernels()),
     }
 }
@@ -116,6 +118,9 @@ fn explain(generation: &Generation, model: &Model) {
     eprintln!("prompt     {} tokens, {:.1} tokens/s", statistics.prompt_tokens, statistics.prompt_rate());
     eprintln!("generated  {} tokens, {:.1} tokens/s", generation.tokens.len(), statistics.decode_rate());
     eprintln!("loaded in  {:.3} s", model.load_time().as_secs_f64());
+    if let Some(used) = model.expert_use() {
+        eprintln!("experts    {}", ExpertRow::from(used));
+    }
     eprintln!(
         "processor  {}, tier {}, {} threads\n",
         model.caps().brand.trim(),

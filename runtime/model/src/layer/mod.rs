@@ -52,7 +52,7 @@ pub(crate) enum FeedForward {
     /// The same weights for every token.
     Dense(Box<Gated>),
     /// Each token's experts.
-    Experts(Experts),
+    Experts(Box<Experts>),
 }
 
 /// Buffers of a session's forward pass, grown once to the longest run of tokens and reused.

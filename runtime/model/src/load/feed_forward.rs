@@ -131,7 +131,7 @@ impl Loader {
         };
         let types =
             stacks.iter().map(|stack| self.checkpoint.info(&stack.tensor(0)).map(|info| &info.type_name));
-        let types = types.map(|name| name.cloned()).collect::<Result<Vec<_>, _>>()?;
+        let types = types.map(Result::cloned).collect::<Result<Vec<_>, _>>()?;
         let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&bytes) = trials.get(&types) {
             return Ok(bytes);

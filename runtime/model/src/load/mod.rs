@@ -67,7 +67,7 @@ impl Loader {
             mixer: self.mixer(&name, mixing)?,
             ffn_norm: self.norm(&name("ffn_norm"), hidden)?,
             ffn: match self.config.experts.filter(|_| experts) {
-                Some(experts) => FeedForward::Experts(self.experts(layer, &name, experts)?),
+                Some(experts) => FeedForward::Experts(Box::new(self.experts(layer, &name, experts)?)),
                 None => FeedForward::Dense(Box::new(self.gated(&name)?)),
             },
         })
