@@ -11,6 +11,7 @@
 //! - [`mod@format`]: how files store weights, as bytes.
 #![forbid(unsafe_code)]
 
+pub mod balance;
 pub mod float;
 pub mod format;
 pub mod gemm;

@@ -1,5 +1,6 @@
 //! The floating-point operations against `f64` and against independent formulas.
 
+use craftsman_golden::balance;
 use craftsman_golden::float::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -264,7 +265,8 @@ fn grouped_heads_share_keys() {
 }
 
 /// The two best of a softmax, renormalised.
-const SOFTMAX: Routing = Routing { gate: Gate::Softmax, top_k: 2, renormalise: true, scale: 1.0 };
+const SOFTMAX: Routing =
+    Routing { gate: Gate::Softmax, top_k: 2, groups: None, renormalise: true, scale: 1.0 };
 
 #[test]
 fn the_router_breaks_ties_to_the_lower_index() {
@@ -286,6 +288,26 @@ fn a_bias_chooses_and_does_not_weigh() {
     assert_eq!(chosen, [(0, weight(0) / sum * 1.8), (3, weight(3) / sum * 1.8)]);
     let raw = router(&logits, None, &Routing { renormalise: false, scale: 1.0, ..sigmoids });
     assert_eq!(raw, [(0, weight(0)), (2, weight(2))]);
+}
+
+#[test]
+fn experts_are_chosen_from_the_best_groups() {
+    let groups = Some(Groups { count: 3, used: 1 });
+    let one = Routing { groups, renormalise: false, ..SOFTMAX };
+    let experts = |logits: &[f32], bias, routing| -> Vec<usize> {
+        router(logits, bias, &routing).into_iter().map(|chosen| chosen.0).collect()
+    };
+    // The largest score is in the first group, the largest sum of two in the second.
+    let logits = [3.0, -3.0, 2.0, 2.0, 1.0, 0.0];
+    assert_eq!(experts(&logits, None, one), [0, 1], "the largest score marks a group");
+    let sigmoids = Routing { gate: Gate::Sigmoid, ..one };
+    assert_eq!(experts(&logits, None, sigmoids), [0, 1], "whatever the gate");
+    assert_eq!(experts(&logits, Some(&[0.0; 6]), sigmoids), [2, 3], "with a bias the sum of two");
+    let bias = [0.0, 0.0, 0.0, 0.0, 1.0, 1.0];
+    assert_eq!(experts(&logits, Some(&bias), sigmoids), [4, 5], "which counts");
+    assert_eq!(experts(&[1.0; 6], None, one), [0, 1], "of equal groups the lower");
+    let negative = Routing { groups: Some(Groups { count: 3, used: 2 }), top_k: 4, ..sigmoids };
+    assert_eq!(experts(&logits, Some(&[-9.0; 6]), negative), [2, 3, 4, 5], "others stay out below zero too");
 }
 
 #[test]
@@ -326,6 +348,46 @@ proptest! {
             prop_assert!(logits[i] <= least + 1e-6);
         }
         prop_assert!((chosen.iter().map(|c| c.1).sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn groups_hold_all_that_is_chosen(
+        logits in vec(-9.0_f32..9.0, 24),
+        bias in vec(-1.0_f32..1.0, 24),
+        used in 1_usize..7,
+        top_k in 1_usize..5,
+        sigmoids in any::<bool>(),
+    ) {
+        let groups = Some(Groups { count: 6, used });
+        let (gate, bias) = if sigmoids { (Gate::Sigmoid, Some(&bias[..])) } else { (Gate::Softmax, None) };
+        let routing = Routing { gate, top_k, groups, ..SOFTMAX };
+        let chosen = router(&logits, bias, &routing);
+        prop_assert_eq!(chosen.len(), top_k);
+        let mut within: Vec<usize> = chosen.iter().map(|c| c.0 / 4).collect();
+        within.dedup();
+        prop_assert!(within.len() <= used);
+        if used == 6 {
+            prop_assert_eq!(chosen, router(&logits, bias, &Routing { groups: None, ..routing }));
+        }
+    }
+
+    #[test]
+    fn capacity_bounds_every_load(
+        chosen in vec(0_usize..7, 0..60),
+        factor in 0.1_f64..3.0,
+    ) {
+        let room = balance::capacity(factor, chosen.len(), 1, 7);
+        let over = balance::overflow(&chosen, 7, room);
+        let kept = (0..chosen.len()).filter(|place| over.binary_search(place).is_err());
+        let load = balance::load(kept.map(|place| chosen[place]), 7);
+        prop_assert!(load.iter().all(|&load| load <= room as u64));
+        let all = balance::load(chosen.iter().copied(), 7);
+        let beyond: u64 = all.iter().map(|&load| load.saturating_sub(room as u64)).sum();
+        prop_assert_eq!(over.len() as u64, beyond, "no more than must are left out");
+        let even = balance::loss(&all, &[0.25; 7]);
+        prop_assert!((even - 1.0).abs() < 1e-12);
+        let own: Vec<f64> = all.iter().map(|&load| load as f64).collect();
+        prop_assert!(balance::loss(&all, &own) >= 1.0 - 1e-12, "a router that means what it does is best when even");
     }
 
     #[test]

@@ -32,6 +32,6 @@ pub use matmul::{matmul, widen_bf16, widen_f16};
 pub use norm::{rms_norm, softmax};
 pub use reduce::{LANES, dot16, fold16, sum16};
 pub use rope::{RopePairing, RopeScaling, RopeTable, Rotation};
-pub use router::{Gate, Routing, router};
+pub use router::{Gate, Groups, Routing, router, scores};
 pub use rows::{ROW_BLOCK, round_block, widen_block};
 pub use yarn::Yarn;

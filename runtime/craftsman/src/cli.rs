@@ -27,6 +27,7 @@ Examples:
   craftsman run model.gguf \"Once upon a time\" -n 200
   craftsman run ./model-folder --temperature 0.8 --seed 7 -v
   craftsman inspect model.gguf                         what is in the file, and which kernels would run it
+  craftsman inspect moe.gguf --experts \"Once\" --out experts.svg
   craftsman logits model.gguf --tokens 1,2,3 --out logits.safetensors
   craftsman bench model.gguf --threads 2 --json
   craftsman convert model-i2_s.gguf model-tq2_0.gguf --type tq2_0
@@ -113,9 +114,15 @@ Examples:
   CRAFTSMAN_MAX_ISA=portable craftsman inspect model.gguf
   craftsman inspect model.gguf --keys > keys && kernelgen tune --model keys
   craftsman inspect model.gguf --digest                what --sha256 pins
+  craftsman inspect moe.gguf --experts \"def fibonacci(n):\" -n 32 --out experts.svg
 
 The digest of a model in one file is the file's SHA-256. That of a model in several, all shards or all files of the
-folder, is the SHA-256 of their list: `cd FOLDER; export LC_ALL=C; sha256sum * | sha256sum`.")]
+folder, is the SHA-256 of their list: `cd FOLDER; export LC_ALL=C; sha256sum * | sha256sum`.
+
+With --experts the prompt is run, and the -n tokens after it [default: 0], and for every layer it is said how evenly its
+router spread them over the experts: the busiest expert's share of all choices, the entropy of the shares by that of an
+even spread (1 is even), the standard deviation of the loads by their mean (0 is even), the balance loss of Switch
+Transformers (1 is even), and how many experts nothing was routed to.")]
 pub struct Inspect {
     /// GGUF file, Hugging Face folder or name of one [default: `CRAFTSMAN_MODEL`, or the small model carried in this program]
     pub model: Option<PathBuf>,
@@ -125,6 +132,12 @@ pub struct Inspect {
     /// Only the SHA-256 of the model, for `--sha256`, and of its files
     #[arg(long, conflicts_with = "keys")]
     pub digest: bool,
+    /// Run this text and show which experts its tokens are routed to
+    #[arg(long, value_name = "PROMPT", conflicts_with = "keys")]
+    pub experts: Option<String>,
+    /// Draw the experts' shares, a row a layer, to this SVG file
+    #[arg(long, value_name = "FILE.svg", requires = "experts")]
+    pub out: Option<PathBuf>,
 }
 
 /// The arguments of `logits`.
@@ -309,6 +322,9 @@ pub struct Shared {
     /// Refuse the model unless this is its digest, as `craftsman inspect MODEL --digest` prints it
     #[arg(long, global = true, value_name = "HEX")]
     pub sha256: Option<Sha256>,
+    /// Pack all experts at once, instead of each when a token is first routed to it
+    #[arg(long, global = true)]
+    pub resident: bool,
     /// Write JSON for a program to read
     #[arg(long, global = true)]
     pub json: bool,

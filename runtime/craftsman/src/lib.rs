@@ -32,11 +32,11 @@ pub use craftsman_kernelgen::{self as kernelgen, KernelReport};
 pub use craftsman_model::container::{self, Checkpoint, ContainerKind};
 pub use craftsman_model::tokenizer::{self, Tokenizer};
 pub use craftsman_model::{
-    BackendInfo, BatchEntry, CancelToken, Drafter, Engine, EngineOptions, ErrorKind, ExpertConfig, Finish,
-    GenerateOptions, Generation, InferenceBackend, KvCache, KvKind, KvOptions, KvPool, LoadOptions,
-    LookupDrafter, Model, ModelConfig, ModelDrafter, ModelError, MtpDrafter, Progress, QuantKind, Request,
-    RopeConfig, Sampler, SamplingOptions, Seen, Session, SessionId, Statistics, Token, TokenStream, Tokens,
-    Usage, architecture, generate, write_aside,
+    BackendInfo, BatchEntry, CancelToken, Drafter, Engine, EngineOptions, ErrorKind, ExpertConfig, ExpertUse,
+    Finish, GenerateOptions, Generation, InferenceBackend, KvCache, KvKind, KvOptions, KvPool, LayerRouting,
+    LoadOptions, LookupDrafter, Model, ModelConfig, ModelDrafter, ModelError, MtpDrafter, Progress,
+    QuantKind, Request, RopeConfig, RoutingRecorder, Sampler, SamplingOptions, Seen, Session, SessionId,
+    Statistics, Token, TokenStream, Tokens, Usage, architecture, generate, write_aside,
 };
 
 /// The name that errors give the carried model.

@@ -199,6 +199,34 @@ fn inspect_tells_what_is_in_the_file() {
 }
 
 #[test]
+fn inspect_shows_where_tokens_are_routed() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures/arch/qwen3_moe/model-f16.gguf")
+        .display()
+        .to_string();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("experts.svg").display().to_string();
+    let report = json(&["inspect", &model, "--experts", "def f(x):", "-n", "3", "--out", &out, "--json"]);
+    assert_eq!([&report["experts"], &report["experts_used"]], [8, 2]);
+    let layers = report["layers"].as_array().expect("a list");
+    let chosen = |layer: &Value| -> u64 {
+        layer["load"].as_array().expect("a list").iter().filter_map(Value::as_u64).sum()
+    };
+    let tokens = report["tokens"].as_u64().expect("a number");
+    assert!(layers.len() == 2 && layers.iter().all(|layer| chosen(layer) == 2 * tokens), "{report}");
+    let svg = std::fs::read_to_string(&out).expect("the picture is there");
+    assert_eq!(svg.matches("<title>").count(), 16, "two layers of eight experts");
+    let output = craftsman(&["inspect", &model, "--experts", "def f(x):"]);
+    for word in ["2 of 8 experts", "balance loss", "packed"] {
+        assert!(stdout(&output).contains(word), "no {word} in {}", stdout(&output));
+    }
+    fails(&["inspect", "--experts", "def f(x):"], 2, &["no experts"]);
+    fails(&["inspect", &model, "--out", &out], 2, &["--experts"]);
+    let output = craftsman(&["run", &model, "def", "-n", "2", "-v", "--resident"]);
+    assert!(stderr(&output).contains("16 of 16 packed"), "{}", stderr(&output));
+}
+
+#[test]
 fn bench_reports_rates_and_bandwidth() {
     let report = json(&["bench", "-p", "8", "-n", "4", "-r", "1", "--json"]);
     let tests = report["tests"].as_array().expect("a list");

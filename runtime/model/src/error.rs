@@ -59,6 +59,7 @@ struct Report {
     remedy: String,
     file: Option<PathBuf>,
     subject: Option<Subject>,
+    expert: Option<usize>,
     offset: Option<u64>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -78,6 +79,7 @@ impl ModelError {
             remedy: remedy.into(),
             file: None,
             subject: None,
+            expert: None,
             offset: None,
             source: None,
         }))
@@ -111,6 +113,13 @@ impl ModelError {
     #[must_use]
     pub fn tensor(mut self, name: &str) -> Self {
         self.0.subject.get_or_insert_with(|| Subject::Tensor(shown(name)));
+        self
+    }
+
+    /// Names the expert of a stack, unless one is named already.
+    #[must_use]
+    pub fn expert(mut self, number: usize) -> Self {
+        self.0.expert.get_or_insert(number);
         self
     }
 
@@ -183,11 +192,14 @@ impl fmt::Display for ModelError {
             Some(Subject::Key(name)) => write!(f, "key `{name}`")?,
             None => {}
         }
+        if let Some(expert) = report.expert {
+            write!(f, "{}expert {expert}", if report.subject.is_some() { ", " } else { "" })?;
+        }
         if let Some(offset) = report.offset {
-            let space = if report.subject.is_some() { " " } else { "" };
+            let space = if report.subject.is_some() || report.expert.is_some() { " " } else { "" };
             write!(f, "{space}at byte {offset}")?;
         }
-        if report.subject.is_some() || report.offset.is_some() {
+        if report.subject.is_some() || report.expert.is_some() || report.offset.is_some() {
             f.write_str(": ")?;
         }
         write!(f, "{}; {}", report.problem, report.remedy)

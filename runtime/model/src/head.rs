@@ -23,7 +23,7 @@ pub(crate) enum Embedding {
 
 impl Embedding {
     /// The tensor `name` of a checkpoint.
-    pub(crate) fn load(loader: &Loader<'_>, name: &str) -> Result<Self, ModelError> {
+    pub(crate) fn load(loader: &Loader, name: &str) -> Result<Self, ModelError> {
         Ok(Self::new(&stored(loader, name)?))
     }
 
@@ -61,7 +61,7 @@ const HEAD: &str = "output.weight";
 
 /// Loads both; the head rounded to `kind`, if that is asked for.
 pub(crate) fn load(
-    loader: &Loader<'_>,
+    loader: &Loader,
     kind: Option<&'static QuantKind>,
     threads: &Threads,
 ) -> Result<(Embedding, Linear), ModelError> {
@@ -77,7 +77,7 @@ pub(crate) fn load(
     Ok((embedding, head))
 }
 
-fn stored(loader: &Loader<'_>, name: &str) -> Result<Stored, ModelError> {
+fn stored(loader: &Loader, name: &str) -> Result<Stored, ModelError> {
     let shape = [loader.config.vocab, loader.config.hidden];
     match loader.quants(name, shape)? {
         Some(matrix) => Ok(Stored::Quant(Arc::new(matrix))),
@@ -87,7 +87,7 @@ fn stored(loader: &Loader<'_>, name: &str) -> Result<Stored, ModelError> {
 
 /// How the head is made.
 struct Head<'h> {
-    loader: &'h Loader<'h>,
+    loader: &'h Loader,
     kind: Option<&'static QuantKind>,
     threads: &'h Threads,
 }

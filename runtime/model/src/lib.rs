@@ -16,6 +16,7 @@ mod layer;
 mod load;
 mod model;
 mod predictor;
+mod routing;
 mod sampler;
 mod session;
 mod threads;
@@ -33,6 +34,7 @@ pub use generate::{
     Drafter, Finish, GenerateOptions, Generation, LookupDrafter, ModelDrafter, MtpDrafter, Seen, Statistics,
     Token, Tokens, generate,
 };
-pub use model::{LoadOptions, Model, Progress};
+pub use model::{ExpertUse, LoadOptions, Model, Progress};
+pub use routing::{LayerRouting, RoutingRecorder};
 pub use sampler::{Sampler, SamplingOptions};
 pub use session::{BatchEntry, CancelToken, Session};

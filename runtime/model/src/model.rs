@@ -19,6 +19,7 @@ use crate::head::{self, Embedding};
 use crate::layer::{Block, Engine, Linear, Norm};
 use crate::load::Loader;
 use crate::predictor::Predictor;
+use crate::routing::RoutingRecorder;
 use crate::session::Buffers;
 use crate::threads::Threads;
 use crate::{ErrorKind, ModelError};
@@ -33,6 +34,12 @@ pub struct LoadOptions<'a> {
     /// What to round the head to, for speed; as the file has it by default. At two billion parameters a head of half
     /// precision costs more bandwidth a token than all ternary weights.
     pub head: Option<&'static QuantKind>,
+    /// Whether all experts are packed at once. By default each is when a token is first routed to it, from the files,
+    /// which stay mapped, and must not be shortened, while the model is in use; results are the same, but a damaged
+    /// expert is found only then.
+    pub resident: bool,
+    /// What takes down where tokens are routed to.
+    pub recorder: Option<Arc<RoutingRecorder>>,
     /// Positions a session may hold, if fewer than the model was made for.
     pub context: Option<usize>,
     /// Whether to load the block that predicts further tokens, if the file has one: for
@@ -51,7 +58,21 @@ pub struct Progress {
     pub total: usize,
 }
 
-/// A model whose weights are packed and whose kernels are verified. Nothing in it changes any more.
+/// The experts of a model that are packed, of all that it has: see [`LoadOptions::resident`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpertUse {
+    /// Experts that are packed, in all layers together.
+    pub packed: usize,
+    /// Experts there are.
+    pub total: usize,
+    /// Bytes of those that are packed.
+    pub packed_bytes: usize,
+    /// Bytes of all when they are packed.
+    pub total_bytes: usize,
+}
+
+/// A model whose weights are packed and whose kernels are verified. Nothing in it changes any more, but that experts which
+/// no token needed before are packed when one does.
 ///
 /// ```no_run
 /// use craftsman_model::container::Checkpoint;
@@ -76,7 +97,8 @@ pub struct Model {
     caps: HardwareCaps,
     pub(crate) ops: FloatOps,
     pub(crate) threads: Threads,
-    compiler: KernelCompiler,
+    compiler: Arc<KernelCompiler>,
+    recorder: Option<Arc<RoutingRecorder>>,
     pub(crate) embedding: Embedding,
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: Norm,
@@ -100,8 +122,8 @@ impl Model {
         let caps = compiler.caps().clone();
         let threads = Threads::new(options.threads.unwrap_or_else(|| default_threads(&caps)))?;
         let tuning = Arc::new(Tuning::from_env(&caps));
-        let compiler = compiler.with_tuning(tuning).with_threads(threads.count());
-        let loader = Loader::new(checkpoint, row, &config, &compiler);
+        let compiler = Arc::new(compiler.with_tuning(tuning).with_threads(threads.count()));
+        let loader = Loader::new(checkpoint, row, &config, &compiler, options.resident);
 
         let (embedding, head) = head::load(&loader, options.head, &threads)?;
         let norm = loader.norm(&format!("{}.weight", row.output_norm), config.hidden)?;
@@ -125,6 +147,7 @@ impl Model {
             blocks,
             norm,
             rope,
+            recorder: options.recorder.clone(),
             compiler,
             config,
         };
@@ -180,7 +203,20 @@ impl Model {
         self.load_time
     }
 
-    /// Bytes of packed weights in memory; a head that is the embedding counts once.
+    /// How many experts are packed by now; nothing of a model without experts.
+    pub fn expert_use(&self) -> Option<ExpertUse> {
+        let pools = self.blocks.iter().filter_map(Block::experts).map(|experts| &experts.pool);
+        let mut all = ExpertUse { packed: 0, total: 0, packed_bytes: 0, total_bytes: 0 };
+        for pool in pools {
+            all.packed += pool.packed();
+            all.total += pool.count();
+            all.packed_bytes += pool.bytes();
+            all.total_bytes += pool.bytes_of(pool.count());
+        }
+        (all.total > 0).then_some(all)
+    }
+
+    /// Bytes of packed weights in memory now, see [`expert_use`](Self::expert_use); a head that is the embedding counts once.
     pub fn weight_bytes(&self) -> usize {
         let head = match (&self.head, &self.embedding) {
             (Linear::Dense(head), Embedding::Dense(embedding)) if Arc::ptr_eq(head, embedding) => 0,
@@ -207,7 +243,7 @@ impl Model {
     }
 
     pub(crate) fn engine(&self) -> Engine<'_> {
-        Engine { ops: self.ops, threads: &self.threads }
+        Engine { ops: self.ops, threads: &self.threads, recorder: self.recorder.as_deref() }
     }
 }
 
@@ -228,7 +264,7 @@ fn default_threads(caps: &HardwareCaps) -> NonZeroUsize {
 
 /// Loads blocks on all threads.
 fn load_blocks(
-    loader: &Loader<'_>,
+    loader: &Arc<Loader>,
     threads: &Threads,
     options: &LoadOptions<'_>,
 ) -> Result<Vec<Block>, ModelError> {

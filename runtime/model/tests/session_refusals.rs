@@ -175,7 +175,12 @@ fn layers_that_do_not_fit_are_named() {
         refused(glm, &set(key, value), ErrorKind::Shape, tensor);
     }
     let groups = "deepseek2.expert_group_count";
-    refused(glm, &set(groups, 8), ErrorKind::Unsupported, groups);
+    refused(glm, &set(groups, 8), ErrorKind::Shape, groups);
+    let used = "deepseek2.expert_group_used_count";
+    for (count, number) in [(2_u32, 3_u32), (3, 0), (6, 1)] {
+        let changes = [Set(groups, Value::from(count)), Set(used, Value::from(number))];
+        refused(glm, &changes, ErrorKind::Shape, used);
+    }
     let leading = set("deepseek2.leading_dense_block_count", 0);
     refused(glm, &leading, ErrorKind::Missing, "blk.0.ffn_gate_inp.weight");
     for name in ["blk.1.attn_v_b.weight", "blk.2.ffn_up_shexp.weight"] {

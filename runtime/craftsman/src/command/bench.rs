@@ -7,7 +7,7 @@ use craftsman::kernelgen::roofline::{self, Level, PeakProbe, Samples, Thoroughne
 use craftsman::{BatchEntry, Checkpoint, KvOptions, KvPool, Model, ModelError, Session};
 use serde::Serialize;
 
-use super::{KernelRow, kernel_rows, kernel_table, load, open, print_json};
+use super::{ExpertRow, KernelRow, kernel_rows, kernel_table, load, open, print_json};
 use crate::cli::{Bench, Shared};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
@@ -23,6 +23,8 @@ struct Report {
     architecture: &'static str,
     weight_bytes: usize,
     weight_bytes_per_token: usize,
+    /// The experts that the tests needed.
+    experts: Option<ExpertRow>,
     /// Products of a weight and an activation in the blocks' matrices.
     products_per_token: u64,
     processor: String,
@@ -107,6 +109,7 @@ fn report(checkpoint: &Checkpoint, model: &Model, tests: Vec<Test>, ceilings: Ce
         architecture: model.config().architecture,
         weight_bytes: model.weight_bytes(),
         weight_bytes_per_token: model.weight_bytes_per_token(),
+        experts: model.expert_use().map(ExpertRow::from),
         products_per_token: products_per_token(checkpoint, model),
         processor: model.caps().brand.trim().to_string(),
         tier: model.caps().tier().to_string(),
@@ -215,10 +218,11 @@ fn text(report: &Report) -> String {
     let header = ["test", "threads", "tokens/s", "slowest .. fastest", "weights read", "products"];
     let rows = report.tests.iter().map(|test| row(test, report));
     let threads = report.threads;
+    let experts = report.experts.as_ref().map(|used| format!("experts          {used}\n"));
     format!(
         "model            {}, {}\n\
          weights          {} packed, {} read by a token, {} products a token\n\
-         processor        {}, tier {}, {threads} threads\n\
+         {}processor        {}, tier {}, {threads} threads\n\
          memory read      {}\n\
          int8 products    {}\n\
          loaded in        {:.3} s; kernels were emitted in {:.2} ms, verified in {:.1} ms\n\n{}\n\n{}",
@@ -227,6 +231,7 @@ fn text(report: &Report) -> String {
         table::bytes(report.weight_bytes as u64),
         table::bytes(report.weight_bytes_per_token as u64),
         table::count(report.products_per_token),
+        experts.unwrap_or_default(),
         report.processor,
         report.tier,
         ceiling("GB/s", report.memory_bandwidth.as_ref()),

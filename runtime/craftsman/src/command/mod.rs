@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use craftsman::container::{Fingerprint, Places};
-use craftsman::{Checkpoint, ErrorKind, KernelReport, LoadOptions, Model, ModelError};
+use craftsman::{Checkpoint, ErrorKind, ExpertUse, KernelReport, LoadOptions, Model, ModelError};
 use serde::Serialize;
 
 use crate::cli::{Cli, Command, Shared};
@@ -75,8 +75,13 @@ fn load_with(
 ) -> Result<Arc<Model>, ModelError> {
     let bar = progress::bar("loading", 0);
     let advance = |progress: craftsman::Progress| bar.set(progress.done as u64, progress.total as u64);
-    let options =
-        LoadOptions { threads: shared.threads, head: shared.head, progress: Some(&advance), ..more };
+    let options = LoadOptions {
+        threads: shared.threads,
+        head: shared.head,
+        resident: shared.resident || more.resident,
+        progress: Some(&advance),
+        ..more
+    };
     Model::load(checkpoint, &options)
 }
 
@@ -89,6 +94,29 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 fn print(text: &str) -> Result<(), Failure> {
     writeln!(io::stdout().lock(), "{text}")?;
     Ok(())
+}
+
+/// How many experts were needed, as commands show it.
+#[derive(Debug, Serialize)]
+struct ExpertRow {
+    packed: usize,
+    total: usize,
+    packed_bytes: usize,
+    total_bytes: usize,
+}
+
+impl From<ExpertUse> for ExpertRow {
+    fn from(used: ExpertUse) -> Self {
+        let ExpertUse { packed, total, packed_bytes, total_bytes } = used;
+        Self { packed, total, packed_bytes, total_bytes }
+    }
+}
+
+impl std::fmt::Display for ExpertRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [packed, total] = [self.packed_bytes, self.total_bytes].map(|bytes| table::bytes(bytes as u64));
+        write!(f, "{} of {} packed, {packed} of {total}", self.packed, self.total)
+    }
 }
 
 /// A selected kernel, as commands show it.

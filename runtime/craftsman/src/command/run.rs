@@ -11,7 +11,7 @@ use craftsman::{
 };
 use serde::Serialize;
 
-use super::{KernelRow, kernel_rows, kernel_table, load, load_with, open, print_json};
+use super::{ExpertRow, KernelRow, kernel_rows, kernel_table, load, load_with, open, print_json};
 use crate::cli::{Run, Shared};
 use crate::failure::Failure;
 
@@ -33,6 +33,7 @@ struct Report<'a> {
     accepted_tokens: usize,
     load_seconds: f64,
     threads: usize,
+    experts: Option<ExpertRow>,
     kernels: Vec<KernelRow>,
 }
 
@@ -151,6 +152,7 @@ fn report<'a>(prompt: &'a str, generation: &'a Generation, model: &Model) -> Rep
         accepted_tokens: statistics.accepted_tokens,
         load_seconds: model.load_time().as_secs_f64(),
         threads: model.threads(),
+        experts: model.expert_use().map(ExpertRow::from),
         kernels: kernel_rows(&model.kernels()),
     }
 }
@@ -165,6 +167,9 @@ fn explain(generation: &Generation, model: &Model) {
         eprintln!("guessed    {} tokens, {} right", statistics.drafted_tokens, statistics.accepted_tokens);
     }
     eprintln!("loaded in  {:.3} s", model.load_time().as_secs_f64());
+    if let Some(used) = model.expert_use() {
+        eprintln!("experts    {}", ExpertRow::from(used));
+    }
     eprintln!(
         "processor  {}, tier {}, {} threads\n",
         model.caps().brand.trim(),

@@ -1,6 +1,6 @@
 //! Experts and how tokens are routed to them.
 
-use craftsman_golden::float::{Gate, Routing};
+use craftsman_golden::float::{Gate, Groups, Routing};
 
 use super::{optional_size, size, unsupported};
 use crate::ModelError;
@@ -14,6 +14,8 @@ pub struct ExpertConfig {
     pub count: usize,
     /// Experts a token uses.
     pub used: usize,
+    /// Groups that experts are chosen from.
+    pub groups: Option<Groups>,
     /// Inner width of one.
     pub ffn: usize,
     /// Inner width of the experts that every token uses, all together; 0 where there are none.
@@ -31,8 +33,8 @@ pub struct ExpertConfig {
 impl ExpertConfig {
     /// How the router weighs experts.
     pub fn routing(&self) -> Routing {
-        let Self { gate, used, renormalise, scale, .. } = *self;
-        Routing { gate, top_k: used, renormalise, scale }
+        let Self { gate, used, groups, renormalise, scale, .. } = *self;
+        Routing { gate, top_k: used, groups, renormalise, scale }
     }
 
     pub(super) fn read(checkpoint: &Checkpoint, row: &Architecture) -> Result<Option<Self>, ModelError> {
@@ -46,10 +48,6 @@ impl ExpertConfig {
             let problem = format!("{used} experts used of {count}");
             return Err(ModelError::shape(problem).key(&metadata.arch_key("expert_used_count")));
         }
-        if let Some(groups) = metadata.arch_get_u32("expert_group_count")?.filter(|&groups| groups > 1) {
-            let problem = format!("{groups} groups of experts cannot run");
-            return Err(unsupported(metadata, "expert_group_count", problem));
-        }
         let ffn = match optional_size(metadata, "expert_feed_forward_length")? {
             Some(ffn) => ffn,
             None => size(metadata, "feed_forward_length")?,
@@ -57,6 +55,7 @@ impl ExpertConfig {
         Ok(Some(Self {
             count,
             used,
+            groups: groups(metadata, count, used)?,
             ffn,
             shared: shared(metadata, ffn)?,
             gate: gate(checkpoint)?,
@@ -80,6 +79,25 @@ fn gate(checkpoint: &Checkpoint) -> Result<Gate, ModelError> {
         2 => Ok(Gate::Sigmoid),
         other => Err(unsupported(metadata, key, format!("router function {other} cannot run"))),
     }
+}
+
+/// Groups of which a token uses all are none.
+fn groups(metadata: &Metadata, experts: usize, used: usize) -> Result<Option<Groups>, ModelError> {
+    let key = "expert_group_count";
+    let count = metadata.arch_get_u32(key)?.unwrap_or(0) as usize;
+    if count <= 1 {
+        return Ok(None);
+    }
+    if !experts.is_multiple_of(count) {
+        let problem = format!("{experts} experts do not divide into {count} groups");
+        return Err(ModelError::shape(problem).key(&metadata.arch_key(key)));
+    }
+    let groups = Groups { count, used: size(metadata, "expert_group_used_count")? };
+    if groups.used > count || groups.used * (experts / count) < used {
+        let problem = format!("{} of {count} groups of experts do not hold {used} experts", groups.used);
+        return Err(ModelError::shape(problem).key(&metadata.arch_key("expert_group_used_count")));
+    }
+    Ok(Some(groups).filter(|groups| groups.used < count))
 }
 
 fn shared(metadata: &Metadata, ffn: usize) -> Result<usize, ModelError> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use craftsman_golden::quants::QuantMatrix;
 
@@ -9,7 +10,6 @@ use super::TensorInfo;
 use super::decode::{self, DenseData, DenseMatrix, Matrix};
 use super::gguf::{Gguf, GgufTensor, Shards};
 use super::huggingface::Folder;
-use super::mapping::Bytes;
 use super::metadata::{ARCHITECTURE, Metadata};
 use super::part::{Encoding, Part};
 use super::types::I2sRule;
@@ -26,18 +26,19 @@ pub enum ContainerKind {
 
 /// A model's files, opened and checked: metadata under GGUF's keys, tensors under GGUF's names.
 ///
-/// Tensors are decoded when they are asked for. Two things differ between containers and stay different:
+/// Tensors are decoded when they are asked for; a clone shares the open files. Two things differ between containers and stay different:
 /// - Rows of `attn_q` and `attn_k` of architecture `llama` are permuted in GGUF files (rope pairs neighbours) and not
 ///   in folders (rope pairs halves).
 /// - Llama 3's stretched rope is a tensor of divisors in GGUF files (`rope_freqs.weight`), and in folders the keys
 ///   `rope.scaling.{type = "llama3", factor, low_freq_factor, high_freq_factor, original_context_length}`.
 ///
 /// Folders have some keys that GGUF has no name for: `{arch}.tie_word_embeddings`, `{arch}.hidden_act`.
+#[derive(Clone)]
 pub struct Checkpoint {
-    path: PathBuf,
-    source: Source,
-    tensors: Vec<TensorInfo>,
-    by_name: HashMap<String, usize>,
+    path: Arc<Path>,
+    source: Arc<Source>,
+    tensors: Arc<[TensorInfo]>,
+    by_name: Arc<HashMap<String, usize>>,
 }
 
 enum Source {
@@ -71,12 +72,13 @@ impl Checkpoint {
     }
 
     fn new(path: &Path, source: Source) -> Result<Self, ModelError> {
-        let tensors: Vec<TensorInfo> = match &source {
+        let tensors: Arc<[TensorInfo]> = match &source {
             Source::Gguf(shards) => shards.tensors().map(|(_, tensor)| info(tensor)).collect(),
             Source::Folder(folder) => folder.tensors().iter().map(|tensor| tensor.info.clone()).collect(),
         };
         let by_name = tensors.iter().enumerate().map(|(at, info)| (info.name.clone(), at)).collect();
-        let checkpoint = Self { path: path.to_path_buf(), source, tensors, by_name };
+        let checkpoint =
+            Self { path: path.into(), source: Arc::new(source), tensors, by_name: Arc::new(by_name) };
         checkpoint.metadata().str(ARCHITECTURE)?;
         Ok(checkpoint)
     }
@@ -88,7 +90,7 @@ impl Checkpoint {
 
     /// What it is.
     pub fn kind(&self) -> ContainerKind {
-        match self.source {
+        match *self.source {
             Source::Gguf(_) => ContainerKind::Gguf,
             Source::Folder(_) => ContainerKind::HuggingFace,
         }
@@ -101,7 +103,7 @@ impl Checkpoint {
 
     /// The metadata under GGUF's keys.
     pub fn metadata(&self) -> &Metadata {
-        match &self.source {
+        match &*self.source {
             Source::Gguf(shards) => shards.metadata(),
             Source::Folder(folder) => folder.metadata(),
         }
@@ -179,6 +181,21 @@ impl Checkpoint {
         }
     }
 
+    /// Matrix number `expert` of a stack of experts, the same as in [`Self::experts`]; nothing else of it is decoded.
+    pub fn expert(&self, name: &str, expert: usize) -> Result<Matrix, ModelError> {
+        let at = self.index(name)?;
+        let &[count, m, k] = &self.tensors[at].shape[..] else {
+            return Err(self.misshapen(at, "a stack of experts"));
+        };
+        if expert >= count {
+            return Err(self.place(at, ModelError::shape(format!("has {count} experts"))).expert(expert));
+        }
+        let divided = self.part_count(at) == count;
+        let part = self.part(at, if divided { expert } else { 0 });
+        let matrix = if divided { part.matrix() } else { part.matrix_at(expert, m, k) };
+        matrix.map_err(|error| self.place_part(at, &part, error).expert(expert))
+    }
+
     fn index(&self, name: &str) -> Result<usize, ModelError> {
         self.by_name.get(name).copied().ok_or_else(|| {
             let remedy = "the model is incomplete, or of another architecture than it says: convert it again";
@@ -204,12 +221,23 @@ impl Checkpoint {
 
     /// How tensor `at` stands in the files: a stack as one part a matrix, if its bytes divide into them.
     pub(super) fn parts(&self, at: usize) -> Vec<Part> {
-        match &self.source {
+        (0..self.part_count(at)).map(|number| self.part(at, number)).collect()
+    }
+
+    fn part_count(&self, at: usize) -> usize {
+        match &*self.source {
+            Source::Gguf(shards) => division(shards.tensor(at).1).0,
+            Source::Folder(folder) => folder.tensors()[at].parts().len(),
+        }
+    }
+
+    fn part(&self, at: usize, number: usize) -> Part {
+        match &*self.source {
             Source::Gguf(shards) => {
                 let (gguf, tensor) = shards.tensor(at);
-                gguf_parts(gguf, tensor)
+                gguf_part(gguf, tensor, number)
             }
-            Source::Folder(folder) => folder.tensors()[at].parts().to_vec(),
+            Source::Folder(folder) => folder.tensors()[at].parts()[number].clone(),
         }
     }
 
@@ -251,21 +279,30 @@ pub(super) fn is_never_ternary(name: &str) -> bool {
         .any(|known| if known.starts_with('_') { last.ends_with(known) } else { last == *known })
 }
 
-/// The parts of a tensor of a GGUF file.
-fn gguf_parts(gguf: &Gguf, tensor: &GgufTensor) -> Vec<Part> {
-    let (kind, data, shape) = (tensor.kind(), gguf.data(tensor), tensor.shape());
-    let part = |shape: Vec<usize>, bytes: Bytes, offset: usize| Part {
+/// How many parts a tensor of a GGUF file has, and the shape of one: a stack of experts is a matrix each, if its bytes
+/// divide into them.
+fn division(tensor: &GgufTensor) -> (usize, Vec<usize>) {
+    let &[count, m, k] = tensor.shape() else { return (1, tensor.shape().to_vec()) };
+    let each = tensor.kind().bytes(m, k).ok().and_then(|each| each.checked_mul(count));
+    if each.map(|all| all as u64) == Some(tensor.bytes()) {
+        (count, vec![m, k])
+    } else {
+        (1, vec![count * m, k])
+    }
+}
+
+/// Part `number` of a tensor of a GGUF file.
+fn gguf_part(gguf: &Gguf, tensor: &GgufTensor, number: usize) -> Part {
+    let (count, shape) = division(tensor);
+    let data = gguf.data(tensor);
+    let each = data.len() / count.max(1);
+    let range = number * each..(number + 1) * each;
+    let offset = tensor.offset() as usize + range.start;
+    Part {
         file: gguf.file().to_path_buf(),
-        encoding: Encoding::Stored(kind),
+        encoding: Encoding::Stored(tensor.kind()),
         shape,
-        offset: tensor.offset() as usize + offset,
-        bytes,
-    };
-    let &[count, m, k] = shape else { return vec![part(shape.to_vec(), data, 0)] };
-    let each = kind.bytes(m, k).ok().filter(|each| each.checked_mul(count) == Some(data.len()));
-    let matrices = each.map(|each| {
-        let slices = (0..count).map(|at| Some((at * each, data.slice(at * each..(at + 1) * each)?)));
-        slices.flatten().map(|(offset, bytes)| part(vec![m, k], bytes, offset)).collect()
-    });
-    matrices.unwrap_or_else(|| vec![part(vec![count * m, k], data.clone(), 0)])
+        offset,
+        bytes: data.slice(range).unwrap_or_else(|| data.clone()),
+    }
 }

@@ -1,6 +1,7 @@
 //! Stored tensors as the matrices that kernels are made from.
 
 use craftsman_golden::TernaryMatrix;
+use craftsman_golden::format::Format;
 pub use craftsman_kernelgen::float::{DenseData, DenseMatrix};
 use half::{bf16, f16};
 
@@ -83,6 +84,32 @@ pub fn matrix(kind: TensorType, bytes: &[u8], m: usize, k: usize) -> Result<Matr
         }
         _ => dense_matrix(m, k, dense(kind, bytes, m * k)?).map(Matrix::Dense),
     }
+}
+
+/// Matrix number `index` of those of shape `[m, k]` in a tensor whose blocks do not end with rows and whose scale stands
+/// behind them all, as in `I2_S`; nothing for types that are laid out in another way.
+pub fn stretch(
+    format: &Format,
+    bytes: &[u8],
+    index: usize,
+    m: usize,
+    k: usize,
+) -> Option<Result<TernaryMatrix, ModelError>> {
+    let block = format.block_len();
+    let tail = format.bytes(0, block).ok()?;
+    let each = format.bytes(1, block).ok()?.checked_sub(tail)?;
+    let weights = index * m * k..(index + 1) * m * k;
+    let blocks = weights.start / block..weights.end.div_ceil(block);
+    let codes = bytes.get(blocks.start * each..blocks.end * each)?;
+    let codes = [codes, bytes.get(bytes.len().checked_sub(tail)?..)?].concat();
+    let decoded = format.decode_ternary(&codes, blocks.len(), block);
+    let matrix = decoded.map_err(|error| ModelError::corrupt(error.to_string()).because(error));
+    Some(matrix.and_then(|matrix| {
+        let first = weights.start - blocks.start * block;
+        let trits = matrix.trits()[first..first + m * k].to_vec();
+        TernaryMatrix::new(m, k, trits, matrix.scales().clone())
+            .map_err(|error| ModelError::shape(error.to_string()))
+    }))
 }
 
 /// The error of asking for numbers where the file has something else.

@@ -93,6 +93,24 @@ impl Part {
         matrices.collect::<Result<_, _>>().map_err(|error| ModelError::shape(error.to_string()))
     }
 
+    /// Matrix number `index` of those of shape `[m, k]` that stand one behind the other in a type with something for the
+    /// whole tensor: of what the others have only the blocks are decoded that it shares with them.
+    pub fn matrix_at(&self, index: usize, m: usize, k: usize) -> Result<Matrix, ModelError> {
+        let whole = || {
+            let Matrix::Ternary(all) = self.matrix()? else {
+                return Err(ModelError::shape("its bytes do not divide into its matrices"));
+            };
+            all.rows(index * m..(index + 1) * m).map_err(|error| ModelError::shape(error.to_string()))
+        };
+        let matrix = match self.encoding {
+            Encoding::Stored(TensorType::Format(format)) if format.has_tensor_scale() => {
+                decode::stretch(format, &self.bytes, index, m, k).unwrap_or_else(whole)?
+            }
+            _ => whole()?,
+        };
+        Ok(Matrix::Ternary(matrix.coarsened()))
+    }
+
     /// The matrix as it is stored, if that is integers in blocks that can be multiplied with.
     pub fn quants(&self) -> Result<Option<QuantMatrix>, ModelError> {
         let (Encoding::Stored(TensorType::Format(format)), &[m, k]) = (&self.encoding, &self.shape[..])

@@ -9,7 +9,7 @@ use craftsman_golden::float::{Routing, router};
 
 use super::gated::{self, Gated, GatedScratch, Group};
 use super::linear::{self, Linear, Product, Quantised};
-use super::{Engine, sized};
+use super::{Engine, ExpertPool, sized};
 use crate::ModelError;
 
 /// The experts of one layer and their router.
@@ -21,7 +21,7 @@ pub(crate) struct Experts {
     pub(crate) bias: Option<Vec<f32>>,
     /// What every token uses.
     pub(crate) shared: Option<Box<Gated>>,
-    pub(crate) list: Vec<Gated>,
+    pub(crate) pool: ExpertPool,
     pub(crate) routing: Routing,
 }
 
@@ -44,19 +44,19 @@ struct Route {
 }
 
 impl Experts {
-    /// Bytes of packed weights.
+    /// Bytes of packed weights in memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes_of(self.list.len())
+        self.common_bytes() + self.pool.bytes()
     }
 
-    /// Bytes of packed weights that one token reads: the router and the experts it uses, which are all of one size.
+    /// Bytes of packed weights that one token reads: the router and the experts it uses.
     pub(crate) fn bytes_per_token(&self) -> usize {
-        self.bytes_of(self.routing.top_k)
+        self.common_bytes() + self.pool.bytes_of(self.routing.top_k)
     }
 
-    fn bytes_of(&self, experts: usize) -> usize {
-        let shared = self.shared.as_deref().map_or(0, Gated::bytes);
-        self.router.bytes() + shared + self.list.iter().take(experts).map(Gated::bytes).sum::<usize>()
+    /// Bytes of what every token reads.
+    fn common_bytes(&self) -> usize {
+        self.router.bytes() + self.shared.as_deref().map_or(0, Gated::bytes)
     }
 
     /// Writes the mixture for `x`, `[tokens, hidden]`, to `out`, `[tokens, hidden]`.
@@ -75,7 +75,8 @@ impl Experts {
         let inputs = gather(x, width, self.shared.is_some(), routes, gathered);
         let shared = self.shared.iter().map(|gated| (&**gated, x.len() / width));
         let chosen = routes.chunk_by(|a, b| a.expert == b.expert);
-        let chosen = chosen.map(|group| (&self.list[group[0].expert], group.len()));
+        let (chosen, rows): (Vec<_>, Vec<_>) = chosen.map(|group| (group[0].expert, group.len())).unzip();
+        let chosen = self.pool.select(engine, &chosen)?.into_iter().zip(rows);
         let last = inputs.len() - 1;
         let groups = shared.chain(chosen).enumerate();
         let groups: Vec<Group<'_>> =
@@ -106,7 +107,7 @@ impl Experts {
     /// Fills `scratch.routes`, sorted by expert, then by token.
     fn route(&self, engine: &Engine<'_>, x: &[f32], layer: usize, scratch: &mut ExpertScratch) {
         let ExpertScratch { logits, routes, unquantised, .. } = scratch;
-        let experts = self.list.len();
+        let experts = self.pool.count();
         let logits = sized(logits, x.len() / self.router.k() * experts);
         linear::run(engine, vec![Product { linear: &self.router, x, input: unquantised, out: &mut *logits }]);
         routes.clear();
@@ -115,6 +116,10 @@ impl Experts {
                 tracing::trace!(name: "ExpertRouted", layer, token, expert, weight);
                 routes.push(Route { expert, token, weight });
             }
+        }
+        if let Some(recorder) = engine.recorder {
+            let chosen = routes.iter().map(|route| route.expert);
+            recorder.record(layer, self.routing.gate, experts, logits, chosen);
         }
         routes.sort_by_key(|route| (route.expert, route.token));
     }

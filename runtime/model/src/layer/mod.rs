@@ -7,6 +7,7 @@ mod experts;
 mod gated;
 mod linear;
 mod mixer;
+mod pool;
 
 use craftsman_kernelgen::float::FloatOps;
 
@@ -14,8 +15,10 @@ pub(crate) use experts::Experts;
 pub(crate) use gated::{Entry, Gated};
 pub(crate) use linear::{Linear, Product, Quantised, run};
 pub(crate) use mixer::{Convolution, Grouped, Latent, Mixer, Place, Queries, Sequence};
+pub(crate) use pool::{ExpertPool, ExpertSource};
 
 use crate::ModelError;
+use crate::routing::RoutingRecorder;
 use crate::threads::Threads;
 
 /// What every layer computes with.
@@ -23,6 +26,8 @@ use crate::threads::Threads;
 pub(crate) struct Engine<'a> {
     pub(crate) ops: FloatOps,
     pub(crate) threads: &'a Threads,
+    /// What takes down where tokens are routed to.
+    pub(crate) recorder: Option<&'a RoutingRecorder>,
 }
 
 /// An RMS norm.
@@ -47,7 +52,7 @@ pub(crate) enum FeedForward {
     /// The same weights for every token.
     Dense(Box<Gated>),
     /// Each token's experts.
-    Experts(Experts),
+    Experts(Box<Experts>),
 }
 
 /// Buffers of a session's forward pass, grown once to the longest run of tokens and reused.
@@ -73,7 +78,15 @@ impl Norm {
 }
 
 impl Block {
-    /// Bytes of packed weights.
+    /// Its experts, if it has any.
+    pub(crate) fn experts(&self) -> Option<&Experts> {
+        match &self.ffn {
+            FeedForward::Dense(_) => None,
+            FeedForward::Experts(experts) => Some(experts),
+        }
+    }
+
+    /// Bytes of packed weights in memory.
     pub(crate) fn bytes(&self) -> usize {
         let ffn = match &self.ffn {
             FeedForward::Dense(gated) => gated.bytes(),

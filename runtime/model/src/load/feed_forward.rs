@@ -1,16 +1,59 @@
-//! The feed-forward part of a block: one gated product, or experts.
+//! The feed-forward part of a block: one gated product, or experts, whose weights are read when they are first needed.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use craftsman_kernelgen::Epilogue;
 
-use super::{Loader, Weights};
+use super::{Loader, Stack, Weights};
 use crate::ModelError;
 use crate::architecture::Activation;
 use crate::config::ExpertConfig;
-use crate::layer::{Entry, Experts, Gated, Linear};
+use crate::layer::{Entry, ExpertPool, ExpertSource, Experts, Gated, Linear};
 
-impl Loader<'_> {
+/// The tensors of one layer's experts.
+#[derive(Debug)]
+struct LayerExperts {
+    loader: Arc<Loader>,
+    entry: EntryStacks,
+    down: Stack,
+    limit: Option<f32>,
+}
+
+/// Gate and up of each expert.
+#[derive(Debug)]
+enum EntryStacks {
+    /// One stack, whose matrices hold the gate's rows, then those of up.
+    Both(Stack),
+    Apart {
+        gate: Stack,
+        up: Stack,
+    },
+}
+
+impl ExpertSource for LayerExperts {
+    fn pack(&self, expert: usize) -> Result<Gated, ModelError> {
+        let Self { loader, entry, down, limit } = self;
+        let pack = || {
+            let (names, weights) = match entry {
+                EntryStacks::Both(both) => ([&both.name[..]; 2], loader.halves_of(both, expert)?),
+                EntryStacks::Apart { gate, up } => (
+                    [&gate.name[..], &up.name[..]],
+                    [loader.expert(gate, expert)?, loader.expert(up, expert)?],
+                ),
+            };
+            Ok(Gated {
+                entry: loader.entry(names, weights, *limit)?,
+                down: loader.linear(&down.name, loader.expert(down, expert)?, Epilogue::None)?,
+                activation: loader.config.activation,
+                limit: *limit,
+                sub_norm: None,
+            })
+        };
+        pack().map_err(|error: ModelError| error.expert(expert))
+    }
+}
+
+impl Loader {
     /// The gated product of a block without experts.
     pub(super) fn gated(&self, name: &dyn Fn(&str) -> String) -> Result<Gated, ModelError> {
         let ffn = self.config.ffn;
@@ -34,21 +77,12 @@ impl Loader<'_> {
 
     /// The experts of a block with their router.
     pub(super) fn experts(
-        &self,
+        self: &Arc<Self>,
+        layer: usize,
         name: &dyn Fn(&str) -> String,
         config: ExpertConfig,
     ) -> Result<Experts, ModelError> {
-        let (hidden, ffn) = (self.config.hidden, config.ffn);
-        let router = self.dense(&name("ffn_gate_inp"), [config.count, hidden])?;
-        let [gate, up, down] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"].map(name);
-        let entries = self.entries(name, [&gate, &up], config)?;
-        let downs = self.stack(&down, [config.count, hidden, ffn])?;
-        let (activation, limit) = (self.config.activation, config.limit);
-        let experts = entries.into_iter().zip(downs).map(|(pair, d)| {
-            let entry = self.entry([&gate, &up], pair, limit)?;
-            let down = self.linear(&down, d, Epilogue::None)?;
-            Ok(Gated { entry, down, activation, limit, sub_norm: None })
-        });
+        let router = self.dense(&name("ffn_gate_inp"), [config.count, self.config.hidden])?;
         let shared = ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"].map(name);
         let shared = (config.shared > 0).then(|| self.gated_of(shared, config.shared, Epilogue::None));
         let bias = name("exp_probs_b").replace(".weight", ".bias");
@@ -57,25 +91,53 @@ impl Loader<'_> {
             router: Linear::Dense(Arc::new(router)),
             bias: bias.transpose()?,
             shared: shared.transpose()?.map(Box::new),
-            list: experts.collect::<Result<_, ModelError>>()?,
+            pool: self.pool(layer, name, config)?,
             routing: config.routing(),
         })
     }
 
-    /// Gate and up of each expert: two stacks, or one whose matrices hold the gate's rows, then those of up.
-    fn entries(
-        &self,
+    /// The experts themselves: all packed, or for now only looked at.
+    fn pool(
+        self: &Arc<Self>,
+        layer: usize,
         name: &dyn Fn(&str) -> String,
-        [gate, up]: [&str; 2],
         config: ExpertConfig,
-    ) -> Result<Vec<[Weights; 2]>, ModelError> {
+    ) -> Result<ExpertPool, ModelError> {
         let (count, ffn, hidden) = (config.count, config.ffn, self.config.hidden);
         let both = name("ffn_gate_up_exps");
-        if self.checkpoint.has(&both) {
-            return self.split_stack(&both, [count, ffn, hidden]);
+        let entry = if self.checkpoint.has(&both) {
+            EntryStacks::Both(self.stack(&both, [count, 2 * ffn, hidden])?)
+        } else {
+            EntryStacks::Apart {
+                gate: self.stack(&name("ffn_gate_exps"), [count, ffn, hidden])?,
+                up: self.stack(&name("ffn_up_exps"), [count, ffn, hidden])?,
+            }
+        };
+        let down = self.stack(&name("ffn_down_exps"), [count, hidden, ffn])?;
+        let source = LayerExperts { loader: Arc::clone(self), entry, down, limit: config.limit };
+        if self.resident {
+            return ExpertPool::resident(layer, count, Box::new(source));
         }
-        let (gates, ups) = (self.stack(gate, [count, ffn, hidden])?, self.stack(up, [count, ffn, hidden])?);
-        Ok(gates.into_iter().zip(ups).map(|(gate, up)| [gate, up]).collect())
+        let each = self.trial(&source)?;
+        Ok(ExpertPool::new(layer, count, each, Box::new(source)))
+    }
+
+    /// Packed bytes of one expert. The first expert of the first layer is packed for it and for its kernels, which are
+    /// made now and not when a token waits for them; layers stored alike need no trial of their own.
+    fn trial(&self, source: &LayerExperts) -> Result<usize, ModelError> {
+        let stacks = match &source.entry {
+            EntryStacks::Both(both) => vec![both, &source.down],
+            EntryStacks::Apart { gate, up } => vec![gate, up, &source.down],
+        };
+        let stored = |stack: &&Stack| Ok(self.checkpoint.info(&stack.tensor(0))?.type_name.clone());
+        let types = stacks.iter().map(stored).collect::<Result<Vec<_>, ModelError>>()?;
+        let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&bytes) = trials.get(&types) {
+            return Ok(bytes);
+        }
+        let bytes = source.pack(0)?.bytes();
+        trials.insert(types, bytes);
+        Ok(bytes)
     }
 
     /// Gate and up in one kernel, if both are ternary and alike, and nothing comes before the activation.

@@ -17,7 +17,7 @@ const LATENT_EPSILON: f32 = 1e-6;
 
 type Name<'a> = &'a dyn Fn(&str) -> String;
 
-impl Loader<'_> {
+impl Loader {
     pub(super) fn mixer(&self, name: Name<'_>, mixing: Mixing) -> Result<Box<dyn Mixer>, ModelError> {
         Ok(match mixing {
             Mixing::Grouped { window, positions } => Box::new(self.grouped(name, window, positions)?),
@@ -27,7 +27,7 @@ impl Loader<'_> {
     }
 
     fn grouped(&self, name: Name<'_>, window: Option<usize>, positions: bool) -> Result<Grouped, ModelError> {
-        let config = self.config;
+        let config = &self.config;
         let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
         let norm = |part, full| {
             let width = match self.row.query_key_norms {
@@ -67,7 +67,7 @@ impl Loader<'_> {
     }
 
     fn latent(&self, name: Name<'_>, sizes: LatentConfig) -> Result<Latent, ModelError> {
-        let config = self.config;
+        let config = &self.config;
         let LatentConfig { rank, turned, value, scale, .. } = sizes;
         let norm = |part, width| {
             let norm = self.norm(&name(part), width)?;

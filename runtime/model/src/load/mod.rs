@@ -4,7 +4,8 @@ mod feed_forward;
 mod mixer;
 mod predictor;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use craftsman_golden::TernaryMatrix;
@@ -19,27 +20,46 @@ use crate::container::{Checkpoint, Matrix, dense_matrix};
 use crate::layer::{Block, FeedForward, Linear, Norm};
 use crate::{ErrorKind, ModelError};
 
-/// Reads the tensors of one checkpoint, and remembers which it has read.
-pub(crate) struct Loader<'a> {
-    pub(crate) checkpoint: &'a Checkpoint,
+/// Reads the tensors of one checkpoint, and remembers which it has read. Experts keep it for what is read later.
+pub(crate) struct Loader {
+    pub(crate) checkpoint: Checkpoint,
     pub(crate) row: &'static Architecture,
-    pub(crate) config: &'a ModelConfig,
-    pub(crate) compiler: &'a KernelCompiler,
+    pub(crate) config: ModelConfig,
+    pub(crate) compiler: Arc<KernelCompiler>,
+    /// Whether experts are packed before they are needed.
+    resident: bool,
     read: Mutex<BTreeSet<String>>,
+    /// Packed bytes of an expert by the types that its matrices are stored as.
+    trials: Mutex<HashMap<Vec<String>, usize>>,
 }
 
-impl<'a> Loader<'a> {
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader").field("path", &self.checkpoint.path()).finish_non_exhaustive()
+    }
+}
+
+impl Loader {
     pub(crate) fn new(
-        checkpoint: &'a Checkpoint,
+        checkpoint: &Checkpoint,
         row: &'static Architecture,
-        config: &'a ModelConfig,
-        compiler: &'a KernelCompiler,
-    ) -> Self {
-        Self { checkpoint, row, config, compiler, read: Mutex::default() }
+        config: &ModelConfig,
+        compiler: &Arc<KernelCompiler>,
+        resident: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            checkpoint: checkpoint.clone(),
+            row,
+            config: config.clone(),
+            compiler: Arc::clone(compiler),
+            resident,
+            read: Mutex::default(),
+            trials: Mutex::default(),
+        })
     }
 
     /// Block number `layer`.
-    pub(crate) fn block(&self, layer: usize) -> Result<Block, ModelError> {
+    pub(crate) fn block(self: &Arc<Self>, layer: usize) -> Result<Block, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
         let hidden = self.config.hidden;
         let LayerKind { mixing, experts } = self.config.layer(layer);
@@ -48,7 +68,7 @@ impl<'a> Loader<'a> {
             mixer: self.mixer(&name, mixing)?,
             ffn_norm: self.norm(&name("ffn_norm"), hidden)?,
             ffn: match self.config.experts.filter(|_| experts) {
-                Some(experts) => FeedForward::Experts(self.experts(&name, experts)?),
+                Some(experts) => FeedForward::Experts(Box::new(self.experts(layer, &name, experts)?)),
                 None => FeedForward::Dense(Box::new(self.gated(&name)?)),
             },
         })
@@ -114,28 +134,45 @@ impl<'a> Loader<'a> {
         self.weights(name, self.checkpoint.matrix(name)?, factors[0])
     }
 
-    /// The matrices of a stack `[experts, m, k]`; files from before there were stacks have a tensor for each expert.
-    fn stack(&self, name: &str, [count, m, k]: [usize; 3]) -> Result<Vec<Weights>, ModelError> {
-        let apart = |expert: usize| name.replace("_exps.", &format!(".{expert}."));
-        if !self.checkpoint.has(name) && self.checkpoint.has(&apart(0)) {
-            return (0..count).map(|expert| self.matrix(&apart(expert), [m, k])).collect();
+    /// The stack `name`, `[experts, m, k]`, checked but not read; files from before there were stacks have a tensor for
+    /// each expert.
+    fn stack(&self, name: &str, [count, m, k]: [usize; 3]) -> Result<Stack, ModelError> {
+        let mut stack = Stack { name: name.to_owned(), rows: m, cols: k, apart: false, factors: Vec::new() };
+        stack.apart = !self.checkpoint.has(name) && self.checkpoint.has(&apart(name, 0));
+        if stack.apart {
+            for expert in 0..count {
+                let name = stack.tensor(expert);
+                self.check(&name, &[m, k])?;
+                stack.factors.extend(self.factors(&name, 1)?);
+            }
+        } else {
+            self.check(name, &[count, m, k])?;
+            stack.factors = self.factors(name, count)?;
         }
-        self.check(name, &[count, m, k])?;
-        let factors = self.factors(name, count)?;
-        let experts = self.checkpoint.experts(name)?.into_iter().zip(factors);
-        experts.map(|(matrix, factor)| self.weights(name, matrix, factor)).collect()
+        Ok(stack)
     }
 
-    /// The matrices of a stack `[experts, 2 m, k]`, each in two halves.
-    fn split_stack(&self, name: &str, [count, m, k]: [usize; 3]) -> Result<Vec<[Weights; 2]>, ModelError> {
-        self.check(name, &[count, 2 * m, k])?;
-        let factors = self.factors(name, count)?;
-        let experts = self.checkpoint.experts(name)?.into_iter().zip(factors);
-        let halves = experts.map(|(matrix, factor)| {
-            let [low, high] = halves(&matrix, m, k).map_err(|error| self.place(error, name))?;
-            Ok([self.weights(name, low, factor)?, self.weights(name, high, factor)?])
-        });
-        halves.collect()
+    /// One matrix of a stack.
+    fn expert(&self, stack: &Stack, expert: usize) -> Result<Weights, ModelError> {
+        let matrix = self.expert_matrix(stack, expert)?;
+        self.weights(&stack.tensor(expert), matrix, stack.factors[expert])
+    }
+
+    /// One matrix of a stack in its two halves.
+    fn halves_of(&self, stack: &Stack, expert: usize) -> Result<[Weights; 2], ModelError> {
+        let (name, factor) = (stack.tensor(expert), stack.factors[expert]);
+        let matrix = self.expert_matrix(stack, expert)?;
+        let halves = halves(&matrix, stack.rows / 2, stack.cols).map_err(|error| self.place(error, &name))?;
+        let [low, high] = halves.map(|half| self.weights(&name, half, factor));
+        Ok([low?, high?])
+    }
+
+    fn expert_matrix(&self, stack: &Stack, expert: usize) -> Result<Matrix, ModelError> {
+        if stack.apart {
+            self.checkpoint.matrix(&stack.tensor(expert))
+        } else {
+            self.checkpoint.expert(&stack.name, expert)
+        }
     }
 
     /// What the matrices of a tensor are multiplied by: numbers that a file may keep beside it under `.scale`.
@@ -221,12 +258,36 @@ impl<'a> Loader<'a> {
     fn predicts(&self, tensor: &str) -> bool {
         let block = tensor.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
         let number = block.and_then(|(number, _)| number.parse::<usize>().ok());
-        number.zip(first_predicting(self.checkpoint)).is_some_and(|(number, first)| number >= first)
+        number.zip(first_predicting(&self.checkpoint)).is_some_and(|(number, first)| number >= first)
     }
 
     fn place(&self, error: ModelError, tensor: &str) -> ModelError {
         error.in_file(self.checkpoint.path()).tensor(tensor)
     }
+}
+
+/// The matrices of a layer's experts, as they stand in the checkpoint.
+#[derive(Debug)]
+struct Stack {
+    name: String,
+    rows: usize,
+    cols: usize,
+    /// Whether each is a tensor of its own.
+    apart: bool,
+    /// What each is multiplied by.
+    factors: Vec<f32>,
+}
+
+impl Stack {
+    /// The tensor that expert number `expert` is in.
+    fn tensor(&self, expert: usize) -> String {
+        if self.apart { apart(&self.name, expert) } else { self.name.clone() }
+    }
+}
+
+/// The name of the tensor of one expert in files from before there were stacks.
+fn apart(stack: &str, expert: usize) -> String {
+    stack.replace("_exps.", &format!(".{expert}."))
 }
 
 /// A matrix as it will be multiplied.

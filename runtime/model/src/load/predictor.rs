@@ -1,15 +1,17 @@
 //! The block that predicts further tokens, behind the others.
 
+use std::sync::Arc;
+
 use super::Loader;
 use crate::ModelError;
 use crate::config::first_predicting;
 use crate::head::Embedding;
 use crate::predictor::Predictor;
 
-impl Loader<'_> {
+impl Loader {
     /// The first predictor of the file, if it has one. Embedding and head may be its own or the model's.
-    pub(crate) fn predictor(&self) -> Result<Option<Predictor>, ModelError> {
-        let Some(number) = first_predicting(self.checkpoint) else { return Ok(None) };
+    pub(crate) fn predictor(self: &Arc<Self>) -> Result<Option<Predictor>, ModelError> {
+        let Some(number) = first_predicting(&self.checkpoint) else { return Ok(None) };
         let name = |part: &str| format!("blk.{number}.nextn.{part}.weight");
         let (hidden, vocab) = (self.config.hidden, self.config.vocab);
         let own = |part: &str| Some(name(part)).filter(|name| self.checkpoint.has(name));

@@ -95,6 +95,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("routed_scaling_factor", "expert_weights_scale", Kind::Float),
     ("n_shared_experts", "expert_shared_count", Kind::Integer),
     ("n_group", "expert_group_count", Kind::Integer),
+    ("topk_group", "expert_group_used_count", Kind::Integer),
     ("first_k_dense_replace", "leading_dense_block_count", Kind::Integer),
     ("num_nextn_predict_layers", "nextn_predict_layers", Kind::Integer),
     ("clip_qkv", "attention.clamp_kqv", Kind::Float),

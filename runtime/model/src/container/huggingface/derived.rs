@@ -25,6 +25,10 @@ pub fn said_otherwise(json: &Json, model_type: &str) -> Result<Entries, ModelErr
         "maple" => sliding(json, &mut out)?,
         _ => {}
     }
+    // A choice that is not limited to groups, whatever groups the configuration counts.
+    if at(json, "topk_method").and_then(Json::as_str) == Some("greedy") {
+        out.push(("expert_group_count", Value::U32(1)));
+    }
     if let Some(function) = at(json, "scoring_func") {
         let number = match function.as_str() {
             Some("softmax") => 1,

@@ -1,4 +1,7 @@
-//! `craftsman inspect`: what a model holds, and which kernels would run it.
+//! `craftsman inspect`: what a model holds, which kernels would run it, and how evenly its experts are used.
+
+mod experts;
+mod heat_map;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,11 +9,11 @@ use std::sync::Arc;
 use craftsman::container::{Matrix, TensorInfo, TensorType, Value};
 use craftsman::kernelgen::KernelCompiler;
 use craftsman::kernelgen::tuning::Tuning;
-use craftsman::{Checkpoint, ContainerKind, HardwareCaps};
+use craftsman::{Checkpoint, ContainerKind, HardwareCaps, LoadOptions};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{KernelRow, digest, kernel_rows, kernel_table, load, open, print_json};
+use super::{KernelRow, digest, kernel_rows, kernel_table, load_with, open, print_json};
 use crate::cli::{Inspect, Shared};
 use crate::failure::Failure;
 use crate::progress;
@@ -69,6 +72,9 @@ pub fn run(arguments: &Inspect, shared: &Shared) -> Result<(), Failure> {
     if arguments.keys {
         return keys(&checkpoint, shared);
     }
+    if let Some(prompt) = &arguments.experts {
+        return experts::run(&checkpoint, prompt, arguments.out.as_deref(), shared);
+    }
     let caps = HardwareCaps::from_env().map_err(Failure::usage)?;
     let report = report(&checkpoint, &caps)?;
     if shared.json {
@@ -79,7 +85,8 @@ pub fn run(arguments: &Inspect, shared: &Shared) -> Result<(), Failure> {
 
 /// Prints what the model asks of the kernel compiler, each key once: epilogues are known only when all of it is loaded.
 fn keys(checkpoint: &Checkpoint, shared: &Shared) -> Result<(), Failure> {
-    let kernels = load(checkpoint, shared)?.kernels();
+    let options = LoadOptions { resident: true, ..LoadOptions::default() };
+    let kernels = load_with(checkpoint, shared, options)?.kernels();
     let keys: BTreeSet<_> = kernels.iter().map(|report| report.key.to_string()).collect();
     if shared.json {
         return print_json(&keys);
@@ -165,10 +172,10 @@ fn select_kernels(
             continue;
         }
         let matrix = match tensor.shape.len() {
-            2 => Some(checkpoint.matrix(&tensor.name)?),
-            _ => checkpoint.experts(&tensor.name)?.into_iter().next(),
+            2 => checkpoint.matrix(&tensor.name)?,
+            _ => checkpoint.expert(&tensor.name, 0)?,
         };
-        if let Some(Matrix::Ternary(matrix)) = matrix {
+        if let Matrix::Ternary(matrix) = matrix {
             compiler.linear(&matrix)?;
         }
     }
