@@ -1,4 +1,4 @@
-//! Dependencies between our crates point one way: `golden, isa <- kernelgen <- model <- eval <- craftsman`.
+//! Dependencies between our crates point one way: `golden, isa <- kernelgen <- model <- eval, train <- craftsman`.
 //!
 //! Read from `cargo metadata`, all kinds of dependency (normal, dev, build) alike: an oracle that shares code with
 //! what it judges proves nothing, in tests neither.
@@ -13,8 +13,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("craftsman-model", &["craftsman-golden", "craftsman-isa", "craftsman-kernelgen"]),
     ("craftsman-eval", &["craftsman-golden", "craftsman-isa", "craftsman-kernelgen", "craftsman-model"]),
     (
-        "craftsman",
+        "craftsman-train",
         &["craftsman-eval", "craftsman-golden", "craftsman-isa", "craftsman-kernelgen", "craftsman-model"],
+    ),
+    (
+        "craftsman",
+        &[
+            "craftsman-eval",
+            "craftsman-golden",
+            "craftsman-isa",
+            "craftsman-kernelgen",
+            "craftsman-model",
+            "craftsman-train",
+        ],
     ),
     ("craftsman-benches", LIBRARIES),
     ("craftsman-tests", LIBRARIES),
@@ -28,6 +39,7 @@ const LIBRARIES: &[&str] = &[
     "craftsman-isa",
     "craftsman-kernelgen",
     "craftsman-model",
+    "craftsman-train",
 ];
 
 /// A crate and a crate of the same workspace that it depends on.

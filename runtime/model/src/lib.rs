@@ -13,6 +13,7 @@ pub mod fuzz;
 mod generate;
 mod head;
 mod layer;
+mod layerwise;
 mod load;
 mod model;
 mod predictor;
@@ -34,6 +35,7 @@ pub use generate::{
     Drafter, Finish, GenerateOptions, Generation, LookupDrafter, ModelDrafter, MtpDrafter, Seen, Statistics,
     Token, Tokens, generate,
 };
+pub use layerwise::{Input, Layerwise};
 pub use model::{ExpertUse, LoadOptions, Model, Progress};
 pub use routing::{LayerRouting, RoutingRecorder};
 pub use sampler::{Sampler, SamplingOptions};

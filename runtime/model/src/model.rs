@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use craftsman_golden::float::{RopeScaling, RopeTable};
+use craftsman_golden::float::RopeTable;
 use craftsman_golden::quants::QuantKind;
 use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::float::FloatOps;
@@ -115,22 +115,13 @@ impl Model {
     /// `kernelgen tune` found to be the fastest on this machine, where it was run.
     pub fn load(checkpoint: &Checkpoint, options: &LoadOptions<'_>) -> Result<Arc<Self>, ModelError> {
         let start = Instant::now();
-        let row = Architecture::find(checkpoint.architecture()).map_err(|e| e.in_file(checkpoint.path()))?;
-        let config = ModelConfig::read(checkpoint, row)?;
-        let compiler = KernelCompiler::new(caps(options)?);
-        // What the compiler left of them is what this processor has.
-        let caps = compiler.caps().clone();
-        let threads = Threads::new(options.threads.unwrap_or_else(|| default_threads(&caps)))?;
-        let tuning = Arc::new(Tuning::from_env(&caps));
-        let compiler = Arc::new(compiler.with_tuning(tuning).with_threads(threads.count()));
-        let loader = Loader::new(checkpoint, row, &config, &compiler, options.resident);
+        let Setup { caps, threads, loader } = Setup::new(checkpoint, options)?;
+        let (config, compiler) = (loader.config.clone(), Arc::clone(&loader.compiler));
 
         let (embedding, head) = head::load(&loader, options.head, &threads)?;
-        let norm = loader.norm(&format!("{}.weight", row.output_norm), config.hidden)?;
+        let norm = loader.norm(&format!("{}.weight", loader.row.output_norm), config.hidden)?;
         let blocks = load_blocks(&loader, &threads, options)?;
-        let divisors = loader.rope_divisors()?.map(RopeScaling::Divisors);
-        let scaling = divisors.as_ref().unwrap_or(&config.rope.scaling);
-        let rope = RopeTable::new(config.rope.dims, config.rope.theta, scaling);
+        let rope = loader.rope()?;
         let predictor = if options.predictor { loader.predictor()? } else { None };
         loader.check_all_read()?;
 
@@ -243,7 +234,29 @@ impl Model {
     }
 
     pub(crate) fn engine(&self) -> Engine<'_> {
-        Engine { ops: self.ops, threads: &self.threads, recorder: self.recorder.as_deref() }
+        Engine { ops: self.ops, threads: &self.threads, recorder: self.recorder.as_deref(), observer: None }
+    }
+}
+
+/// What reading a checkpoint begins with.
+pub(crate) struct Setup {
+    pub(crate) caps: HardwareCaps,
+    pub(crate) threads: Threads,
+    pub(crate) loader: Arc<Loader>,
+}
+
+impl Setup {
+    pub(crate) fn new(checkpoint: &Checkpoint, options: &LoadOptions<'_>) -> Result<Self, ModelError> {
+        let row = Architecture::find(checkpoint.architecture()).map_err(|e| e.in_file(checkpoint.path()))?;
+        let config = ModelConfig::read(checkpoint, row)?;
+        let compiler = KernelCompiler::new(caps(options)?);
+        // What the compiler left of them is what this processor has.
+        let caps = compiler.caps().clone();
+        let threads = Threads::new(options.threads.unwrap_or_else(|| default_threads(&caps)))?;
+        let tuning = Arc::new(Tuning::from_env(&caps));
+        let compiler = Arc::new(compiler.with_tuning(tuning).with_threads(threads.count()));
+        let loader = Loader::new(checkpoint, row, &config, &compiler, options.resident);
+        Ok(Self { caps, threads, loader })
     }
 }
 

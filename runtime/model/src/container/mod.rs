@@ -18,9 +18,9 @@ mod value;
 pub(crate) use huggingface::fuzz;
 
 pub use checkpoint::{Checkpoint, ContainerKind};
-pub use convert::{Conversion, Converted};
-pub use decode::Matrix;
+pub use convert::{Conversion, Converted, Quantizer};
 pub(crate) use decode::dense_matrix;
+pub use decode::{DenseData, DenseMatrix, Matrix};
 pub use fingerprint::{Fingerprint, Sha256};
 pub use gguf::{Gguf, GgufTensor, GgufWriter, TensorData};
 pub use locate::Places;

@@ -9,7 +9,7 @@ use craftsman_golden::float::{Routing, router};
 
 use super::gated::{self, Gated, GatedScratch, Group};
 use super::linear::{self, Linear, Product, Quantised};
-use super::{Engine, ExpertPool, sized};
+use super::{Engine, ExpertPool, Projection, sized};
 use crate::ModelError;
 
 /// The experts of one layer and their router.
@@ -44,6 +44,19 @@ struct Route {
 }
 
 impl Experts {
+    /// The projections of the shared expert and of those that are packed.
+    pub(crate) fn projections(&self) -> Vec<Projection<'_>> {
+        let shared = self
+            .shared
+            .iter()
+            .flat_map(|gated| gated.projections(["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"]));
+        let own = self.pool.iter().flat_map(|(expert, gated)| {
+            let all = gated.projections(["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"]);
+            all.into_iter().map(move |projection| Projection { expert, ..projection })
+        });
+        shared.chain(own).collect()
+    }
+
     /// Bytes of packed weights in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.common_bytes() + self.pool.bytes()

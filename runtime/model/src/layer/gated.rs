@@ -4,7 +4,7 @@ use craftsman_golden::float::clamp_gated;
 use craftsman_kernelgen::float::FloatOps;
 
 use super::linear::{self, Linear, Product, Quantised};
-use super::{Engine, Norm, sized};
+use super::{Engine, Norm, Projection, sized};
 use crate::ModelError;
 use crate::architecture::Activation;
 
@@ -163,6 +163,13 @@ fn quantise_inner(groups: &[Group<'_>], up: &[f32], inner: &mut Vec<Quantised>) 
 }
 
 impl Gated {
+    /// Its projections under the names of gate, up and down; a gate and up in one kernel are the gate.
+    pub(crate) fn projections(&self, [gate, up, down]: [&'static str; 3]) -> Vec<Projection<'_>> {
+        let entry = self.entry.readers().zip([gate, up]);
+        let all = entry.chain([(&self.down, down)]);
+        all.map(|(linear, part)| Projection::new(part, linear)).collect()
+    }
+
     /// Bytes of packed weights.
     pub(crate) fn bytes(&self) -> usize {
         self.entry.readers().chain([&self.down]).map(Linear::bytes).sum()

@@ -9,6 +9,8 @@ mod linear;
 mod mixer;
 mod pool;
 
+use std::fmt::Debug;
+
 use craftsman_kernelgen::float::FloatOps;
 
 pub(crate) use experts::Experts;
@@ -28,6 +30,28 @@ pub(crate) struct Engine<'a> {
     pub(crate) threads: &'a Threads,
     /// What takes down where tokens are routed to.
     pub(crate) recorder: Option<&'a RoutingRecorder>,
+    /// What looks at the inputs of projections.
+    pub(crate) observer: Option<&'a dyn InputObserver>,
+}
+
+/// Looks at the inputs of projections as they are multiplied.
+pub(crate) trait InputObserver: Debug + Sync {
+    /// `x`, `[n, k]`, is about to be multiplied with `linear`.
+    fn see(&self, linear: &Linear, x: &[f32]);
+}
+
+/// A projection of a block, by the name that its tensor has within the block.
+pub(crate) struct Projection<'a> {
+    pub(crate) part: &'static str,
+    /// Its number in a stack of experts; 0 of what is no stack.
+    pub(crate) expert: usize,
+    pub(crate) linear: &'a Linear,
+}
+
+impl<'a> Projection<'a> {
+    fn new(part: &'static str, linear: &'a Linear) -> Self {
+        Self { part, expert: 0, linear }
+    }
 }
 
 /// An RMS norm.
@@ -78,6 +102,16 @@ impl Norm {
 }
 
 impl Block {
+    /// Its projections, as far as they are packed: what quantising could make ternary.
+    pub(crate) fn projections(&self) -> Vec<Projection<'_>> {
+        let mut all = self.mixer.projections();
+        match &self.ffn {
+            FeedForward::Dense(gated) => all.extend(gated.projections(["ffn_gate", "ffn_up", "ffn_down"])),
+            FeedForward::Experts(experts) => all.extend(experts.projections()),
+        }
+        all
+    }
+
     /// Its experts, if it has any.
     pub(crate) fn experts(&self) -> Option<&Experts> {
         match &self.ffn {

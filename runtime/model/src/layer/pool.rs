@@ -62,14 +62,19 @@ impl ExpertPool {
         self.slots.len()
     }
 
+    /// Those that are packed, with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Gated)> {
+        self.slots.iter().enumerate().filter_map(|(expert, slot)| Some((expert, slot.packed.get()?)))
+    }
+
     /// How many are packed.
     pub(crate) fn packed(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.packed.get().is_some()).count()
+        self.iter().count()
     }
 
     /// Bytes of those that are packed.
     pub(crate) fn bytes(&self) -> usize {
-        self.slots.iter().filter_map(|slot| slot.packed.get()).map(Gated::bytes).sum()
+        self.iter().map(|(_, gated)| gated.bytes()).sum()
     }
 
     /// Bytes of `count` packed experts.

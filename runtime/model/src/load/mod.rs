@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use craftsman_golden::TernaryMatrix;
+use craftsman_golden::float::{RopeScaling, RopeTable};
 use craftsman_golden::quantize::written_out;
 use craftsman_golden::quants::QuantMatrix;
 use craftsman_kernelgen::float::{DenseData, DenseMatrix, PackedDense};
@@ -110,8 +111,15 @@ impl Loader {
         Ok(PackedDense::new(&self.numbers(name, shape)?))
     }
 
+    /// How positions turn queries and keys.
+    pub(crate) fn rope(&self) -> Result<RopeTable, ModelError> {
+        let rope = &self.config.rope;
+        let divisors = self.rope_divisors()?.map(RopeScaling::Divisors);
+        Ok(RopeTable::new(rope.dims, rope.theta, divisors.as_ref().unwrap_or(&rope.scaling)))
+    }
+
     /// Divisors of the rope frequencies, if the file keeps any.
-    pub(crate) fn rope_divisors(&self) -> Result<Option<Vec<f32>>, ModelError> {
+    fn rope_divisors(&self) -> Result<Option<Vec<f32>>, ModelError> {
         let name = "rope_freqs.weight";
         if !self.checkpoint.has(name) {
             return Ok(None);

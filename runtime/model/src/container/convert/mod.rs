@@ -11,7 +11,9 @@ use std::cell::Cell;
 use std::io::Write;
 use std::path::Path;
 
+use craftsman_golden::TernaryMatrix;
 use craftsman_golden::format::Format;
+use craftsman_kernelgen::float::DenseMatrix;
 
 use super::TensorInfo;
 use super::checkpoint::{Checkpoint, ContainerKind, is_never_ternary};
@@ -33,7 +35,23 @@ use tensor::TensorSource;
 pub struct Conversion<'a> {
     target: &'static Format,
     round_scales: bool,
+    quantizer: Option<&'a dyn Quantizer>,
     progress: Option<&'a dyn Fn(usize, usize)>,
+}
+
+/// Makes trits of weights that are none yet.
+pub trait Quantizer {
+    /// Whether a tensor of numbers is to become ternary.
+    fn takes(&self, tensor: &TensorInfo) -> bool;
+
+    /// The trits and scales of one matrix of the tensor `tensor`, its number in a stack of experts being `expert`. Matrices
+    /// come in the order of the blocks.
+    fn quantize(
+        &self,
+        tensor: &str,
+        expert: usize,
+        weights: &DenseMatrix,
+    ) -> Result<TernaryMatrix, ModelError>;
 }
 
 /// What a conversion did.
@@ -74,13 +92,25 @@ impl<'a> Conversion<'a> {
             let problem = format!("`{}` is no type that can be written", name.escape_debug());
             ModelError::new(ErrorKind::Input, problem, format!("use one of {}", names.join(", ")))
         })?;
-        Ok(Self { target, round_scales: false, progress: None })
+        Ok(Self { target, round_scales: false, quantizer: None, progress: None })
     }
 
     /// Rounds scales to what the type stores, instead of refusing those that would change.
     #[must_use]
     pub fn rounding_scales(mut self, round: bool) -> Self {
         self.round_scales = round;
+        self
+    }
+
+    /// The type that is converted to.
+    pub fn target(&self) -> &'static Format {
+        self.target
+    }
+
+    /// Lets `quantizer` make trits of numbers that it takes.
+    #[must_use]
+    pub fn quantizing_by(mut self, quantizer: &'a dyn Quantizer) -> Self {
+        self.quantizer = Some(quantizer);
         self
     }
 
@@ -107,12 +137,15 @@ impl<'a> Conversion<'a> {
             let bytes: Vec<u8> = divisors.iter().flat_map(|divisor| divisor.to_le_bytes()).collect();
             writer = writer.tensor(metadata::ROPE_DIVISORS, &[divisors.len()], TensorType::F32, bytes);
         }
-        for (at, (info, &plan)) in infos.iter().zip(&plans).enumerate() {
+        for at in self.order(&infos) {
+            let (info, plan) = (infos[at], plans[at]);
             let source = TensorSource {
                 checkpoint,
                 at,
+                name: &info.name,
                 heads: heads.count(&info.name),
                 round_scales: self.round_scales,
+                quantizer: self.quantizer.filter(|quantizer| quantizer.takes(info)),
                 advance: &advance,
             };
             writer = writer.tensor(&info.name, &info.shape, plan.kind(), move |out: &mut dyn Write| {
@@ -122,6 +155,15 @@ impl<'a> Conversion<'a> {
         writer.write(path)?;
         let kept = plans.iter().filter(|plan| matches!(plan, Plan::Keep(_))).count();
         Ok(Converted { converted: plans.len() - kept, kept })
+    }
+
+    /// In which order tensors are written: that of the model; for a quantiser that of the blocks.
+    fn order(&self, infos: &[&TensorInfo]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..infos.len()).collect();
+        if self.quantizer.is_some() {
+            order.sort_by_key(|&at| block(&infos[at].name));
+        }
+        order
     }
 
     /// What becomes of tensor `at`; an error when its shape does not fit the new type.
@@ -159,6 +201,9 @@ impl<'a> Conversion<'a> {
                 Ok(Plan::Keep(TensorType::Format(self.target)))
             }
             None => Ok(trits(self.target)),
+            Some(_) if self.quantizer.is_some_and(|quantizer| quantizer.takes(info)) => {
+                Ok(trits(self.target))
+            }
             Some(kind) if is_small(info) => Ok(widened(kind, checkpoint.kind())),
             Some(_) if !self.target.is_ternary() => Ok(Plan::Numbers(self.target)),
             Some(kind) if is_never_ternary(&info.name) => Ok(Plan::Keep(kind)),
@@ -179,6 +224,11 @@ impl<'a> Conversion<'a> {
         let remedy = "quantise the model first, or convert it to a type of numbers";
         Err(ModelError::new(ErrorKind::Input, problem, remedy).in_file(checkpoint.path()))
     }
+}
+
+/// The number of the block that a tensor belongs to, if it belongs to any.
+fn block(tensor: &str) -> Option<usize> {
+    tensor.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
 }
 
 /// Norms, biases and routers are small and decide much: they keep their precision.

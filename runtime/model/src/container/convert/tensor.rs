@@ -6,7 +6,7 @@ use craftsman_golden::format::{Format, FormatError};
 use craftsman_golden::quantize::written_out;
 use craftsman_golden::{Scales, TernaryMatrix};
 
-use super::{Advance, Plan};
+use super::{Advance, Plan, Quantizer};
 use crate::ModelError;
 use crate::container::checkpoint::Checkpoint;
 use crate::container::decode::{self, Matrix};
@@ -22,9 +22,12 @@ pub struct TensorSource<'a> {
     pub checkpoint: &'a Checkpoint,
     /// Which tensor it is.
     pub at: usize,
+    pub name: &'a str,
     /// Into how many heads the rows are divided, when they must be put in the order of llama's GGUF files.
     pub heads: Option<usize>,
     pub round_scales: bool,
+    /// What makes it ternary, if it is not.
+    pub quantizer: Option<&'a dyn Quantizer>,
     pub advance: &'a Advance<'a>,
 }
 
@@ -68,8 +71,8 @@ impl TensorSource<'_> {
             self.advance.by(parts.iter().map(|part| part.shape.iter().product::<usize>()).sum());
             return Ok(());
         }
-        for part in &parts {
-            self.write_part(part, plan, out).map_err(|failure| match failure {
+        for (expert, part) in parts.iter().enumerate() {
+            self.write_part(part, expert, plan, out).map_err(|failure| match failure {
                 Failure::Made(error) => placed(part, error),
                 Failure::Put(error) => error,
             })?;
@@ -77,7 +80,7 @@ impl TensorSource<'_> {
         Ok(())
     }
 
-    fn write_part(&self, part: &Part, plan: Plan, out: &mut dyn Write) -> Result<(), Failure> {
+    fn write_part(&self, part: &Part, expert: usize, plan: Plan, out: &mut dyn Write) -> Result<(), Failure> {
         match plan {
             Plan::Keep(kind) => {
                 out.write_all(&self.ordered_bytes(part, kind)?)?;
@@ -85,12 +88,14 @@ impl TensorSource<'_> {
                 Ok(())
             }
             Plan::Trits(format) => {
-                out.write_all(&format.encode_ternary(&self.trits(part, Some(format))?).map_err(unfit)?)?;
+                out.write_all(
+                    &format.encode_ternary(&self.trits(part, expert, Some(format))?).map_err(unfit)?,
+                )?;
                 self.advance.by(part.shape.iter().product());
                 Ok(())
             }
             Plan::Numbers(format) if part.encoding.is_ternary() => {
-                let matrix = self.trits(part, None)?;
+                let matrix = self.trits(part, expert, None)?;
                 let rows = (RUN / matrix.k()).max(1);
                 for start in (0..matrix.m()).step_by(rows) {
                     let run = matrix.rows(start..(start + rows).min(matrix.m()));
@@ -127,8 +132,8 @@ impl TensorSource<'_> {
     /// comes with the part it is about.
     fn stack<'p>(&self, parts: &'p [Part], format: &Format) -> Result<Vec<u8>, (&'p Part, ModelError)> {
         let (mut trits, mut scales, mut k) = (Vec::new(), Vec::new(), 0);
-        for part in parts {
-            let matrix = self.trits(part, None).map_err(|error| (part, error))?;
+        for (expert, part) in parts.iter().enumerate() {
+            let matrix = self.trits(part, expert, None).map_err(|error| (part, error))?;
             let granularity = matrix.granularity();
             let scale = matrix.scale_over(0..matrix.trits().len());
             let scale = scale.ok_or(FormatError::Granularity { format: format.name(), granularity });
@@ -143,10 +148,16 @@ impl TensorSource<'_> {
     }
 
     /// The trits of a part, with scales rounded to what `format` stores, if they may be.
-    fn trits(&self, part: &Part, format: Option<&Format>) -> Result<TernaryMatrix, ModelError> {
-        let matrix = match part.matrix()? {
-            Matrix::Ternary(matrix) => matrix,
-            Matrix::Dense(dense) => written_out(&dense.widened(), dense.rows(), dense.cols())
+    fn trits(
+        &self,
+        part: &Part,
+        expert: usize,
+        format: Option<&Format>,
+    ) -> Result<TernaryMatrix, ModelError> {
+        let matrix = match (part.matrix()?, self.quantizer) {
+            (Matrix::Ternary(matrix), _) => matrix,
+            (Matrix::Dense(dense), Some(quantizer)) => quantizer.quantize(self.name, expert, &dense)?,
+            (Matrix::Dense(dense), None) => written_out(&dense.widened(), dense.rows(), dense.cols())
                 .ok_or_else(|| decode::undecodable(part.encoding.name()))?,
         };
         let matrix = match self.order(matrix.m())? {

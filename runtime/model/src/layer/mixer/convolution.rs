@@ -6,7 +6,7 @@ use super::{Mixer, MixerScratch, Place};
 use crate::ModelError;
 use crate::cache::Kept;
 use crate::layer::linear::{self, Linear, Product, Quantised};
-use crate::layer::{Engine, sized};
+use crate::layer::{Engine, Projection, sized};
 
 /// `output(c . conv(b . x))` where `input` makes `b`, `c` and `x`, and the convolution reaches back over as many positions
 /// as it has taps; those before the beginning count as zero.
@@ -33,6 +33,11 @@ pub(super) struct ConvolutionScratch {
 impl Mixer for Convolution {
     fn bytes(&self) -> usize {
         self.input.bytes() + self.output.bytes() + self.weights.len() * size_of::<f32>()
+    }
+
+    fn projections(&self) -> Vec<Projection<'_>> {
+        let all = [("shortconv.in_proj", &self.input), ("shortconv.out_proj", &self.output)];
+        all.map(|(part, linear)| Projection::new(part, linear)).into()
     }
 
     fn adds(&self) -> bool {

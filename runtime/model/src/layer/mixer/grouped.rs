@@ -6,7 +6,7 @@ use super::{Mixer, MixerScratch, Place, attend, each_head};
 use crate::ModelError;
 use crate::cache::Kept;
 use crate::layer::linear::{self, Linear, Product, Quantised};
-use crate::layer::{Engine, Norm, sized};
+use crate::layer::{Engine, Norm, Projection, sized};
 
 /// `o(norm(softmax(rope(norm(q)) rope(norm(k))^T / sqrt(d)) v))`; each norm only where the architecture has it.
 #[derive(Debug)]
@@ -43,7 +43,12 @@ pub(super) struct GroupedScratch {
 
 impl Mixer for Grouped {
     fn bytes(&self) -> usize {
-        [&self.q, &self.k, &self.v, &self.o].into_iter().map(Linear::bytes).sum()
+        self.projections().iter().map(|projection| projection.linear.bytes()).sum()
+    }
+
+    fn projections(&self) -> Vec<Projection<'_>> {
+        let all = [("attn_q", &self.q), ("attn_k", &self.k), ("attn_v", &self.v), ("attn_output", &self.o)];
+        all.map(|(part, linear)| Projection::new(part, linear)).into()
     }
 
     fn adds(&self) -> bool {

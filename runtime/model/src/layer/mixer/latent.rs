@@ -12,7 +12,7 @@ use super::{Mixer, MixerScratch, Place, attend, each_head};
 use crate::ModelError;
 use crate::cache::Kept;
 use crate::layer::linear::{self, Linear, Product, Quantised};
-use crate::layer::{Engine, Norm, sized};
+use crate::layer::{Engine, Norm, Projection, sized};
 
 /// `o(value_up(softmax((key_up^T q . c + rope(q') . rope(k')) scale) c))`.
 #[derive(Debug)]
@@ -62,12 +62,17 @@ pub(super) struct LatentScratch {
 
 impl Mixer for Latent {
     fn bytes(&self) -> usize {
-        let queries = match &self.queries {
-            Queries::Direct(q) => q.bytes(),
-            Queries::Compressed { down, up, .. } => down.bytes() + up.bytes(),
-        };
         let heads = self.key_up.iter().chain(&self.value_up).map(Linear::bytes).sum::<usize>();
-        queries + self.down.bytes() + heads + self.o.bytes()
+        heads + self.projections().iter().map(|projection| projection.linear.bytes()).sum::<usize>()
+    }
+
+    fn projections(&self) -> Vec<Projection<'_>> {
+        let queries = match &self.queries {
+            Queries::Direct(q) => vec![("attn_q", q)],
+            Queries::Compressed { down, up, .. } => vec![("attn_q_a", down), ("attn_q_b", up)],
+        };
+        let all = queries.into_iter().chain([("attn_kv_a_mqa", &self.down), ("attn_output", &self.o)]);
+        all.map(|(part, linear)| Projection::new(part, linear)).collect()
     }
 
     fn adds(&self) -> bool {

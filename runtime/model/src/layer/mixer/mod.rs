@@ -14,7 +14,7 @@ pub(crate) use convolution::Convolution;
 pub(crate) use grouped::Grouped;
 pub(crate) use latent::{Latent, Queries};
 
-use super::Engine;
+use super::{Engine, Projection};
 use crate::ModelError;
 use crate::cache::{Kept, KvCache};
 
@@ -22,6 +22,9 @@ use crate::cache::{Kept, KvCache};
 pub(crate) trait Mixer: Debug + Send + Sync {
     /// Bytes of packed weights.
     fn bytes(&self) -> usize;
+
+    /// Its projections.
+    fn projections(&self) -> Vec<Projection<'_>>;
 
     /// Whether its last product adds to what the output holds.
     fn adds(&self) -> bool;
