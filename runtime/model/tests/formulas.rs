@@ -79,10 +79,11 @@ fn check(plain: &Plain, tensors: &Tensors, checkpoint: &Checkpoint) {
     }
 }
 
-/// One token at a time, three threads and portable kernels answer the same bits.
+/// One token at a time, three threads, portable kernels and experts packed at load answer the same bits.
 fn same_bits(checkpoint: &Checkpoint, tokens: &[u32], expected: &[f32]) {
     let caps = HardwareCaps::detect().with_max_tier(Tier::Portable);
-    let options = LoadOptions { threads: NonZeroUsize::new(3), caps: Some(caps), ..LoadOptions::default() };
+    let threads = NonZeroUsize::new(3);
+    let options = LoadOptions { threads, caps: Some(caps), resident: true, ..LoadOptions::default() };
     let model = Model::load(checkpoint, &options).unwrap();
     assert!(bits(&model.session().logits_all(tokens).unwrap()) == bits(expected), "all at once");
     let mut session = model.session();
