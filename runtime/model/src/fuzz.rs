@@ -15,7 +15,10 @@ pub fn gguf(data: &[u8]) -> Result<(), ModelError> {
     let decoded = checkpoint.tensors().map(|info| match info.shape.len() {
         1 => checkpoint.vector(&info.name).map(drop),
         2 => checkpoint.matrix(&info.name).map(drop),
-        _ => checkpoint.experts(&info.name).map(drop),
+        _ => checkpoint.experts(&info.name).and_then(|experts| match experts.len().checked_sub(1) {
+            Some(last) => checkpoint.expert(&info.name, last).map(drop),
+            None => Ok(()),
+        }),
     });
     // All of them are decoded before the first error is looked for.
     let decoded: Vec<_> = decoded.collect();

@@ -79,10 +79,11 @@ fn check(plain: &Plain, tensors: &Tensors, checkpoint: &Checkpoint) {
     }
 }
 
-/// One token at a time, three threads and portable kernels answer the same bits.
+/// One token at a time, three threads, portable kernels and experts packed at load answer the same bits.
 fn same_bits(checkpoint: &Checkpoint, tokens: &[u32], expected: &[f32]) {
     let caps = HardwareCaps::detect().with_max_tier(Tier::Portable);
-    let options = LoadOptions { threads: NonZeroUsize::new(3), caps: Some(caps), ..LoadOptions::default() };
+    let threads = NonZeroUsize::new(3);
+    let options = LoadOptions { threads, caps: Some(caps), resident: true, ..LoadOptions::default() };
     let model = Model::load(checkpoint, &options).unwrap();
     assert!(bits(&model.session().logits_all(tokens).unwrap()) == bits(expected), "all at once");
     let mut session = model.session();
@@ -198,6 +199,29 @@ fn bitnet_of_1bit_llm_from_masters_and_from_trits() {
     }
 }
 
+/// A folder whose experts are trits times a scale a row runs on ternary kernels; that of the masters does not.
+fn written_out_experts_are_ternary(config: &str, masters: &Tensors, names: &[(&str, &str)]) {
+    let mut stored = masters.clone();
+    let experts = stored.iter_mut().filter(|(name, _)| name.contains("_exps."));
+    for (_, (shape, values)) in experts {
+        for row in values.chunks_mut(shape[2]) {
+            let mean = row.iter().map(|w| w.abs()).sum::<f32>() / row.len() as f32;
+            for w in row {
+                *w = (*w / mean).round_ties_even().clamp(-1.0, 1.0) * mean;
+            }
+        }
+    }
+    let kernels = |tensors: &Tensors| {
+        let folder = tempfile::tempdir().unwrap();
+        write::folder(folder.path(), config, tensors, names);
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        let model = Model::load(&checkpoint, &LoadOptions::default()).unwrap();
+        assert!(model.session().prefill(&[1, 2, 3]).unwrap().iter().all(|logit| logit.is_finite()));
+        model.kernels().len()
+    };
+    assert_eq!((kernels(masters), kernels(&stored) > 0), (0, true));
+}
+
 #[test]
 fn maple_slides_without_positions_between_and_clamps() {
     let plain = Plain {
@@ -231,6 +255,7 @@ fn maple_slides_without_positions_between_and_clamps() {
         .map(|&(gguf, name)| (gguf, if gguf == "token_embd" { "model.word_embeddings" } else { name }))
         .collect();
     check_folder(&plain, config, &tensors, &names);
+    written_out_experts_are_ternary(config, &tensors, &names);
     let slides: Vec<_> = (0..5).map(|layer| Value::from(layer % 4 != 3)).collect();
     let keys = [
         ("attention.sliding_window", Value::from(4_u32)),

@@ -129,8 +129,9 @@ impl Loader {
             EntryStacks::Both(both) => vec![both, &source.down],
             EntryStacks::Apart { gate, up } => vec![gate, up, &source.down],
         };
-        let stored = |stack: &&Stack| Ok(self.checkpoint.info(&stack.tensor(0))?.type_name.clone());
-        let types = stacks.iter().map(stored).collect::<Result<Vec<_>, ModelError>>()?;
+        let type_name =
+            |stack: &Stack| self.checkpoint.info(&stack.tensor(0)).map(|info| info.type_name.clone());
+        let types = stacks.into_iter().map(type_name).collect::<Result<Vec<_>, _>>()?;
         let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&bytes) = trials.get(&types) {
             return Ok(bytes);
