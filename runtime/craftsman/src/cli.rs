@@ -33,9 +33,10 @@ Examples:
   craftsman convert model-i2_s.gguf model-tq2_0.gguf --type tq2_0
   craftsman eval perplexity model.gguf text.txt        how well a model predicts a text
 
-MODEL is a GGUF file (of a model in shards any of them), or a Hugging Face folder with config.json and *.safetensors; or
-the name of one: NAME, NAME.gguf or a folder NAME in ./models; a repository ORG/NAME[@REVISION][:FILE] in Hugging Face's
-cache; either of them in craftsman/models in the user's cache folder. The first found is taken.
+MODEL is a GGUF file (of a model in shards any of them), or a Hugging Face folder with config.json
+and *.safetensors; or the name of one: NAME, NAME.gguf or a folder NAME in ./models; a repository
+ORG/NAME[@REVISION][:FILE] in Hugging Face's cache; either of them in craftsman/models in the
+user's cache folder. The first found is taken.
 
 Environment:
   CRAFTSMAN_MODEL     MODEL where none is given, instead of the carried model
@@ -229,10 +230,11 @@ Examples:
   craftsman eval perplexity model.gguf wiki.test.raw --window 2048 --max-windows 20
   craftsman eval perplexity model.gguf wiki.test.raw --head q6_k --json | jq .perplexity
 
-The text is cut into windows, each a context of its own, and the tokens in the second half of each window are scored,
-with the begin token in place of each window's first where the model wants one: figures compare with those of
-`llama-perplexity -f TEXT -c WINDOW`. `--scored all` scores all tokens of a window but its first, and reads the text as
-it is. Behind +/- stands the standard error, were tokens independent of each other.")]
+The text is cut into windows, each a context of its own, and the tokens in the second half of
+each window are scored, with the begin token in place of each window's first where the model
+wants one: figures compare with those of `llama-perplexity -f TEXT -c WINDOW`. `--scored all`
+scores all tokens of a window but its first, and reads the text as it is. Behind +/- stands the
+standard error, were tokens independent of each other.")]
 pub struct EvalPerplexity {
     /// GGUF file, Hugging Face folder or name of one
     pub model: PathBuf,

@@ -216,7 +216,7 @@ impl Search {
     /// The error; `by_default` says that the name came from the environment.
     fn failed(self, model: &Path, by_default: bool) -> ModelError {
         let whose = if by_default { format!(" ({MODEL_VARIABLE} names it)") } else { String::new() };
-        let problem = format!("no such model{whose}; tried\n  {}\n", self.tried.join("\n  "));
+        let problem = format!("no such model{whose}; tried\n  {}", self.tried.join("\n  "));
         let remedy = "give the path of a GGUF file or folder, or the name of a model in one of these places";
         ModelError::new(ErrorKind::Missing, problem, remedy).in_file(model)
     }
