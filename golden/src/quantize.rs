@@ -180,8 +180,8 @@ fn ternary(
 }
 
 /// `clamp(round_ties_even(w / scale), -1, 1)`, said by comparisons: exactly half a scale is a tie and goes to
-/// the even 0.
-fn trit(w: f32, scale: f32) -> i8 {
+/// the even 0. Under a scale of 0 every trit is 0.
+pub fn trit(w: f32, scale: f32) -> i8 {
     let ratio = w / scale;
     if scale == 0.0 { 0 } else { i8::from(ratio > 0.5) - i8::from(ratio < -0.5) }
 }

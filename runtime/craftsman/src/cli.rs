@@ -31,6 +31,7 @@ Examples:
   craftsman logits model.gguf --tokens 1,2,3 --out logits.safetensors
   craftsman bench model.gguf --threads 2 --json
   craftsman convert model-i2_s.gguf model-tq2_0.gguf --type tq2_0
+  craftsman quantize model-f16.gguf model.gguf --type tq2_0 --calibrate text.txt
   craftsman eval perplexity model.gguf text.txt        how well a model predicts a text
 
 MODEL is a GGUF file (of a model in shards any of them), or a Hugging Face folder with config.json
@@ -78,6 +79,8 @@ pub enum Command {
         #[command(subcommand)]
         action: Eval,
     },
+    /// Make a full-precision model ternary
+    Quantize(Quantize),
     /// Write a model of random weights, for measuring speed only
     #[command(hide = true)]
     GenerateModel(GenerateModel),
@@ -259,6 +262,55 @@ pub enum ScoredTokens {
     SecondHalf,
     /// All but the first
     All,
+}
+
+/// The arguments of `quantize`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  craftsman quantize ./model-folder model.gguf --type tq2_0 --calibrate text.txt
+  craftsman quantize model-f16.gguf model.gguf --type i2_s
+  craftsman quantize model-f16.gguf model.gguf --type tq1_0 --reach row --keep 'blk.0.*' --keep '*.attn_v.weight'
+
+Types: tq1_0, tq2_0, i2_s, q2_0, bitnet_t158.
+
+The projections of the blocks become ternary, experts among them; routers, norms, embeddings and the head
+keep their type. Without --calibrate a scale is the mean magnitude of its weights (absmean). With it the
+text goes through the model block by block, and scales and trits are chosen so that what the projections
+answer changes least: slower, and much nearer to the model. The table says of each tensor how large the
+errors are: 0 is none, 1 as large as what was there. The file appears complete or not at all.")]
+pub struct Quantize {
+    /// GGUF file or Hugging Face folder to read
+    #[arg(value_name = "IN")]
+    pub model: PathBuf,
+    /// GGUF file to write
+    pub out: PathBuf,
+    /// Ternary type of the new file
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: String,
+    /// How far a scale reaches: the finest that the type allows, a row, or the whole tensor
+    #[arg(long, value_enum, default_value_t = Reach::Finest)]
+    pub reach: Reach,
+    /// Text to fit the trits to: of the kind that the model is for
+    #[arg(long, value_name = "TEXT")]
+    pub calibrate: Option<PathBuf>,
+    /// The most tokens of the text that are used
+    #[arg(long, value_name = "N", default_value_t = 8192, requires = "calibrate")]
+    pub tokens: usize,
+    /// Keep tensors whose name fits this pattern, with * for any characters; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub keep: Vec<String>,
+}
+
+/// How far a scale reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Reach {
+    /// A block, or the whole tensor, as the type has it
+    Finest,
+    /// A row
+    Row,
+    /// The whole tensor
+    Tensor,
 }
 
 /// The arguments of `generate-model`.

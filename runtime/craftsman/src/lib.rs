@@ -38,6 +38,7 @@ pub use craftsman_model::{
     QuantKind, Request, RopeConfig, RoutingRecorder, Sampler, SamplingOptions, Seen, Session, SessionId,
     Statistics, Token, TokenStream, Tokens, Usage, architecture, generate, write_aside,
 };
+pub use craftsman_train as train;
 
 /// The name that errors give the carried model.
 pub const CARRIED_MODEL_NAME: &str = "the carried model";

@@ -7,6 +7,7 @@ mod eval;
 mod generate_model;
 mod inspect;
 mod logits;
+mod quantize;
 mod run;
 
 use std::io::{self, Write};
@@ -31,6 +32,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Bench(arguments) => bench::run(arguments, &cli.shared),
         Command::Convert(arguments) => convert::run(arguments, &cli.shared),
         Command::Eval { action } => eval::run(action, &cli.shared),
+        Command::Quantize(arguments) => quantize::run(arguments, &cli.shared),
         Command::GenerateModel(arguments) => generate_model::run(arguments, &cli.shared),
     }
 }

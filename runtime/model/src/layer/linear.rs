@@ -138,7 +138,9 @@ pub(crate) struct Product<'a> {
 /// Runs products side by side, each divided among the threads by output features.
 pub(crate) fn run(engine: &Engine<'_>, products: Vec<Product<'_>>) {
     if let Some(observer) = engine.observer {
-        products.iter().for_each(|product| observer.see(product.linear, product.x));
+        for product in &products {
+            observer.see(product.linear, product.x);
+        }
     }
     let mut matrices: Vec<_> = products
         .into_iter()

@@ -34,8 +34,7 @@ const SAME_INPUT: &[(&str, &str)] = &[
 #[derive(Debug, Clone, Default)]
 pub struct Calibration {
     sequences: Vec<Vec<u32>>,
-    /// Threads to compute with; the physical cores that this process may use by default.
-    pub threads: Option<NonZeroUsize>,
+    threads: Option<NonZeroUsize>,
 }
 
 impl Calibration {
@@ -45,6 +44,13 @@ impl Calibration {
         let windows = tokens.chunks(WINDOW - usize::from(begin.is_some()));
         let sequences = windows.map(|window| begin.into_iter().chain(window.iter().copied()).collect());
         Self { sequences: sequences.collect(), threads: None }
+    }
+
+    /// Threads to compute with; the physical cores that this process may use by default.
+    #[must_use]
+    pub fn with_threads(mut self, threads: Option<NonZeroUsize>) -> Self {
+        self.threads = threads;
+        self
     }
 
     /// Tokens of all windows.

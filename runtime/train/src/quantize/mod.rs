@@ -6,7 +6,7 @@
 //! Scales, and with them the thresholds at half a scale, then minimise `sum h_j (w_j - s t_j)^2`, and each row is rounded
 //! column by column, where what a column lost is made up for in those after it, as far as inputs go together: the sum that
 //! is minimised is that of the projection's outputs, `(w - s t) H (w - s t)^T`. This is post-training quantisation as of
-//! PT-BitNet (2025), with the rounding of GPTQ (arXiv 2210.17323) in the form that QuIP gives it (arXiv 2307.13304, "LDLQ").
+//! PT-BitNet (2025), with the rounding of GPTQ (arXiv 2210.17323) in the form that `QuIP` gives it (arXiv 2307.13304, "LDLQ").
 //!
 //! Memory holds one block of the model, its moments, and one matrix. The same input gives the same bytes, for any number
 //! of threads: every sum has one order.
@@ -119,10 +119,9 @@ impl<'a> Quantization<'a> {
         let conversion = Conversion::to(&self.target)?.rounding_scales(true);
         let target = conversion.target();
         let granularity = match self.reach {
-            ScaleReach::Tensor => Granularity::Tensor,
             ScaleReach::Finest if !target.has_tensor_scale() => Granularity::Block(target.block_len()),
             ScaleReach::Row if !target.has_tensor_scale() => Granularity::Row,
-            ScaleReach::Finest => Granularity::Tensor,
+            ScaleReach::Tensor | ScaleReach::Finest => Granularity::Tensor,
             ScaleReach::Row => {
                 let problem = format!("{} has one scale for a whole tensor", target.name());
                 let remedy = "choose a type with scales of blocks (tq2_0, tq1_0, q2_0), or the reach tensor";
@@ -178,15 +177,12 @@ impl Quantizer for Maker<'_> {
             let remedy = "the weights are damaged, or too large for the scales of the type: choose another";
             ModelError::new(ErrorKind::Input, source.to_string(), remedy).because(source).tensor(tensor)
         };
-        let rounded = match metric {
-            Some(metric) => {
-                let rounding = Rounding { m, k, granularity: self.granularity, storage: self.storage };
-                rounding.run(&numbers, metric).map_err(unfit)?
-            }
-            None => {
-                let matrix = absmean_stored(&numbers, m, k, self.granularity, self.storage).map_err(unfit)?;
-                Rounded { matrix, output: None }
-            }
+        let rounded = if let Some(metric) = metric {
+            let rounding = Rounding { m, k, granularity: self.granularity, storage: self.storage };
+            rounding.run(&numbers, metric).map_err(unfit)?
+        } else {
+            let matrix = absmean_stored(&numbers, m, k, self.granularity, self.storage).map_err(unfit)?;
+            Rounded { matrix, output: None }
         };
         let missed = calibrator.is_some() && rounded.output.is_none();
         self.measured.borrow_mut().add(tensor, &numbers, &rounded, missed);

@@ -1,12 +1,12 @@
 //! Scales and trits that fit a metric.
 
-use craftsman_golden::quantize::{NonFinite, QuantizeError, ScaleStorage};
+use craftsman_golden::float::dot16;
+use craftsman_golden::quantize::{NonFinite, QuantizeError, ScaleStorage, trit};
 use craftsman_golden::{Granularity, Scales, TernaryMatrix};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::factor::Metric;
-use craftsman_golden::float::dot16;
 
 /// Steps of fitting a scale; it settles in a few.
 const FITTING_STEPS: usize = 24;
@@ -33,22 +33,21 @@ impl Rounding {
     pub(super) fn run(&self, weights: &[f32], metric: &Metric) -> Result<Rounded, QuantizeError> {
         NonFinite::check(weights)?;
         let Self { m, k, granularity, storage } = *self;
-        let scales: Vec<f32> = match granularity {
-            Granularity::Tensor => vec![storage.round(fit(weights, &metric.importance))],
-            _ => {
-                let run = granularity.run(k);
-                let rows = weights.par_chunks_exact(k).map(|row| {
-                    let granules = row.chunks(run).zip(metric.importance.chunks(run));
-                    granules.map(|(w, h)| storage.round(fit(w, h))).collect::<Vec<f32>>()
-                });
-                rows.collect::<Vec<_>>().concat()
-            }
-        };
-        let mut trits = vec![0_i8; m * k];
+        // Weights under one scale, and scales of a row: none of its own where all share one.
         let (run, per_row) = match granularity {
             Granularity::Tensor => (k, 0),
             _ => (granularity.run(k), k.div_ceil(granularity.run(k))),
         };
+        let scales: Vec<f32> = if per_row == 0 {
+            vec![storage.round(fit(weights, &metric.importance))]
+        } else {
+            let rows = weights.par_chunks_exact(k).map(|row| {
+                let granules = row.chunks(run).zip(metric.importance.chunks(run));
+                granules.map(|(w, h)| storage.round(fit(w, h))).collect::<Vec<f32>>()
+            });
+            rows.collect::<Vec<_>>().concat()
+        };
+        let mut trits = vec![0_i8; m * k];
         let rows = trits.par_chunks_exact_mut(k).zip(weights.par_chunks_exact(k)).enumerate();
         let errors = rows.map(|(row, (trits, weights))| {
             let scales = &scales[row * per_row..];
@@ -63,12 +62,6 @@ impl Rounding {
         };
         Ok(Rounded { matrix: TernaryMatrix::new(m, k, trits, scales)?, output: Some([sum(0), sum(1)]) })
     }
-}
-
-/// The trit nearest to `w / scale`: as golden has it, half a scale is a tie and goes to 0.
-fn trit(w: f32, scale: f32) -> i8 {
-    let ratio = w / scale;
-    if scale == 0.0 { 0 } else { i8::from(ratio > 0.5) - i8::from(ratio < -0.5) }
 }
 
 /// The scale `s` that makes `sum h (w - s t)^2` least, with the trits `t` nearest for it: from absmean on, trits and scale
