@@ -26,6 +26,7 @@ Examples:
   craftsman run                                        generate from the small model carried in this program
   craftsman run model.gguf \"Once upon a time\" -n 200
   craftsman run ./model-folder --temperature 0.8 --seed 7 -v
+  craftsman chat model.gguf                            talk with a model
   craftsman inspect model.gguf                         what is in the file, and which kernels would run it
   craftsman inspect moe.gguf --experts \"Once\" --out experts.svg
   craftsman logits model.gguf --tokens 1,2,3 --out logits.safetensors
@@ -65,6 +66,8 @@ fn kv(name: &str) -> Result<KvKind, String> {
 pub enum Command {
     /// Generate text
     Run(Run),
+    /// Talk with a model
+    Chat(Chat),
     /// Show what a model holds and which kernels would run it
     Inspect(Inspect),
     /// Write the logits of every position, to compare with another engine
@@ -107,6 +110,25 @@ pub struct Run {
     /// or a smaller model of the same vocabulary; the text stays the same
     #[arg(long, value_name = "lookup|mtp|MODEL")]
     pub draft: Option<PathBuf>,
+}
+
+/// The arguments of `chat`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  craftsman chat model.gguf
+  craftsman chat model.gguf --system \"Answer in one sentence.\" --temperature 0.7
+  echo \"What is a ternary weight?\" | craftsman chat model.gguf -n 100
+
+Every line of standard input is a message, and answered; /reset begins anew, /exit ends. The conversation is written as
+the model's own chat template has it; what a message says cannot end a turn or begin another's. Only what is new is
+read by the model. With --json every answer is an object in a line of its own.")]
+pub struct Chat {
+    /// GGUF file, Hugging Face folder or name of one [default: `CRAFTSMAN_MODEL`]
+    pub model: Option<PathBuf>,
+    /// What the model is told before the conversation
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
 }
 
 /// The arguments of `inspect`.
@@ -346,7 +368,7 @@ pub struct Shared {
     /// How the key/value cache is kept: f32, f16 or `q8_0`; fewer bits take less memory and change the text a little
     #[arg(long, global = true, value_name = "TYPE", value_parser = kv, default_value_t = KvKind::F32)]
     pub kv: KvKind,
-    /// Tokens to generate [default: 64; of bench: 128]
+    /// Tokens to generate [default: 64; of bench: 128; of chat: as many as the context has room for]
     #[arg(short = 'n', long, global = true)]
     pub max_tokens: Option<usize>,
     /// Start of the random stream

@@ -29,6 +29,7 @@
 pub use craftsman_eval as eval;
 pub use craftsman_isa::{self as isa, HardwareCaps};
 pub use craftsman_kernelgen::{self as kernelgen, KernelReport};
+pub use craftsman_model::chat::{ChatTemplate, Message};
 pub use craftsman_model::container::{self, Checkpoint, ContainerKind};
 pub use craftsman_model::tokenizer::{self, Tokenizer};
 pub use craftsman_model::{

@@ -1,5 +1,6 @@
 //! The `craftsman` command as a user meets it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -128,6 +129,36 @@ fn verbose_names_rates_and_kernels() {
     for word in ["tokens/s", "decode", "prefill", "-small-"] {
         assert!(stderr(&output).contains(word), "no {word} in {}", stderr(&output));
     }
+}
+
+/// What `craftsman chat --json` answers to lines.
+fn chat(arguments: &[&str], lines: &str) -> Vec<Value> {
+    let folder = fixtures().join("../../arch/glm4_moe_lite");
+    let mut command = command(&["chat", folder.to_str().unwrap(), "--json", "-n", "6"]);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_conversation_goes_on_where_it_was() {
+    let answers = chat(&[], "Hello\n\nAnd then?\n/reset\nHello\n/exit\nnever read\n");
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[0]["content"], answers[2]["content"]);
+    // The second turn was read behind the first, which was known but for what merges at the end of the prompt.
+    let count = |answer: &Value, key: &str| answer[key].as_u64().unwrap();
+    assert!(count(&answers[1], "kept_tokens") + 2 >= count(&answers[0], "prompt_tokens"), "{answers:?}");
+    assert!(count(&answers[1], "prompt_tokens") > count(&answers[1], "kept_tokens"), "{answers:?}");
+    let told = chat(&["--system", "Be brief."], "Hello\n");
+    assert!(count(&told[0], "prompt_tokens") > count(&answers[0], "prompt_tokens"), "{told:?}");
+}
+
+#[test]
+fn a_model_that_cannot_talk_says_so() {
+    fails(&["chat", &carried_file()], 1, &["no chat template", "craftsman run"]);
 }
 
 #[test]
@@ -371,6 +402,7 @@ fn help_names_every_command_and_teaches_by_example() {
     let output = craftsman(&["--help"]);
     for word in [
         "run",
+        "chat",
         "inspect",
         "logits",
         "bench",

@@ -3,6 +3,7 @@
 //! Each function must end, in `Ok` or in an error, whatever it is given.
 
 use crate::ModelError;
+use crate::chat::{ChatTemplate, Message};
 use crate::container::{Checkpoint, Gguf, fuzz as container};
 use crate::tokenizer::Tokenizer;
 
@@ -38,6 +39,13 @@ pub fn config(data: &[u8]) -> Result<(), ModelError> {
 /// `tokenizer.json`.
 pub fn tokenizer(data: &[u8]) -> Result<(), ModelError> {
     exercise(&Tokenizer::from_json("tokenizer.json", data)?)
+}
+
+/// The source of a chat template.
+pub fn chat_template(data: &[u8]) -> Result<(), ModelError> {
+    let template = ChatTemplate::new(&String::from_utf8_lossy(data)).with_marks("<s>", "</s>");
+    let conversation = [("system", "Be brief."), ("user", " 2 + 2? "), ("assistant", "4"), ("user", "<s>")];
+    template.render(&conversation.map(|(role, content)| Message::new(role, content)), true).map(drop)
 }
 
 /// Encodes and decodes a little of everything.

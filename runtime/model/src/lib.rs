@@ -4,6 +4,7 @@
 pub mod architecture;
 mod aside;
 mod cache;
+pub mod chat;
 mod config;
 pub mod container;
 mod engine;

@@ -330,6 +330,12 @@ fn hostile_folders_end_well() {
     for text in texts(header) {
         drop(fuzz::safetensors(&file(&text)));
     }
+    let template = "{%- for m in messages %}{{ '<|' + m.role + '|>' }}{% if loop.first %}{{ m['content'][1:] | trim }}{% endif %}\
+        {% generation %}x{% endgeneration %}{% endfor -%}{% set ns = namespace(a=[1, 2]) %}{{ ns.a | tojson(indent=2) }}";
+    fuzz::chat_template(template.as_bytes()).unwrap();
+    for text in texts(template) {
+        drop(fuzz::chat_template(&text));
+    }
     // Sizes whose sum with the header's overflows.
     let huge = r#"{"a": {"dtype": "U8", "shape": [18446744073709551615], "data_offsets": [0, 18446744073709551615]}}"#;
     assert!(fuzz::safetensors(&file(huge.as_bytes())).is_err());

@@ -1,6 +1,7 @@
 //! The commands, and what they share: opening and loading a model.
 
 mod bench;
+mod chat;
 mod convert;
 mod digest;
 mod eval;
@@ -27,6 +28,7 @@ use crate::table;
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Run(arguments) => run::run(arguments, &cli.shared),
+        Command::Chat(arguments) => chat::run(arguments, &cli.shared),
         Command::Inspect(arguments) => inspect::run(arguments, &cli.shared),
         Command::Logits(arguments) => logits::run(arguments, &cli.shared),
         Command::Bench(arguments) => bench::run(arguments, &cli.shared),

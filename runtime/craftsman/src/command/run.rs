@@ -54,7 +54,7 @@ pub fn run(arguments: &Run, shared: &Shared) -> Result<(), Failure> {
         max_tokens: shared.max_tokens.unwrap_or(DEFAULT_TOKENS),
         ignore_end: false,
     };
-    let mut stream = Stream { quiet: shared.json, failed: None };
+    let mut stream = Stream::new(shared.json);
     stream.write(prompt)?;
     let kv = KvOptions { kind: shared.kv, ..KvOptions::default() };
     let mut session = KvPool::new(&model, kv).session();
@@ -104,12 +104,16 @@ impl Draft<'_> {
 }
 
 /// Standard output while text arrives.
-struct Stream {
+pub(super) struct Stream {
     quiet: bool,
     failed: Option<io::Error>,
 }
 
 impl Stream {
+    pub(super) fn new(quiet: bool) -> Self {
+        Self { quiet, failed: None }
+    }
+
     fn write(&self, piece: &str) -> io::Result<()> {
         if self.quiet {
             return Ok(());
@@ -120,7 +124,7 @@ impl Stream {
     }
 
     /// Writes a piece; when nobody reads any more, generation ends.
-    fn pass_on(&mut self, piece: &str) -> ControlFlow<()> {
+    pub(super) fn pass_on(&mut self, piece: &str) -> ControlFlow<()> {
         match self.write(piece) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
@@ -131,7 +135,7 @@ impl Stream {
     }
 
     /// Ends the line; answers what went wrong while text arrived.
-    fn finish(self) -> io::Result<()> {
+    pub(super) fn finish(self) -> io::Result<()> {
         let ended = self.write("\n");
         self.failed.map_or(ended, Err)
     }
@@ -179,7 +183,7 @@ fn explain(generation: &Generation, model: &Model) {
     eprintln!("{}", kernel_table(&kernel_rows(&model.kernels())));
 }
 
-fn describe(finish: &Finish) -> String {
+pub(super) fn describe(finish: &Finish) -> String {
     match finish {
         Finish::EndToken(token) => format!("the end token {token}"),
         Finish::Stop(text) => format!("the stop string {text:?}"),

@@ -17,6 +17,7 @@ use tokenizers::{AddedVocabulary, Model as _, OffsetReferential, OffsetType, Pre
 use crate::ModelError;
 use crate::container::{Checkpoint, Metadata};
 pub(crate) use export::metadata;
+pub(crate) use json::companion;
 use pieces::Pieces;
 pub use stream::TextStream;
 
@@ -148,6 +149,13 @@ impl Tokenizer {
     /// Whether `token` is a control token.
     pub fn is_control(&self, token: u32) -> bool {
         self.pieces.is_control(token)
+    }
+
+    /// The names of all control tokens.
+    pub fn control_names(&self) -> Vec<String> {
+        let control = (0..self.vocab_size() as u32).filter(|&token| self.is_control(token));
+        let name = |token| self.piece(token).map(|name| String::from_utf8_lossy(name).into_owned());
+        control.filter_map(name).filter(|name| !name.is_empty()).collect()
     }
 
     /// The token of exactly this name, as in the vocabulary's spelling.
