@@ -181,8 +181,9 @@ fn each_kind_of_pre_tokenizer_is_known_or_named() {
 #[test]
 fn broken_vocabularies_are_refused() {
     let strings = |items: &[&str]| Some(Array::of_strings(items).into());
-    let cases: [(&str, Option<Value>, &str); 9] = [
-        ("tokenizer.ggml.model", Some("llama".into()), "family `llama`"),
+    let cases: [(&str, Option<Value>, &str); 10] = [
+        ("tokenizer.ggml.model", Some("t5".into()), "family `t5`"),
+        ("tokenizer.ggml.model", Some("llama".into()), "`tokenizer.ggml.scores`"),
         ("tokenizer.ggml.model", None, "is missing"),
         ("tokenizer.ggml.tokens", strings(&["a", "a", "b", "ab", "1"]), "token 1 repeats"),
         ("tokenizer.ggml.tokens", Some(7_u32.into()), "expected a array"),
@@ -231,5 +232,5 @@ fn broken_json_is_refused() {
     let far = model(r#"{"type": "BPE", "vocab": {"a": 4000000000}, "merges": []}"#, bytes);
     assert!(parse(&far).contains("id 4000000000"));
     let other = model(r#"{"type": "BPE", "vocab": {"a": 0}, "merges": []}"#, "null");
-    assert!(parse(&other).contains("no byte-level BPE"));
+    assert!(parse(&other).contains("neither byte-level BPE nor"));
 }

@@ -124,10 +124,8 @@ impl ChatTemplate {
             content: cut(&message.content, &names),
         };
         let messages: Vec<Message> = messages.iter().map(cut).collect();
-        let mut tokens = Vec::new();
-        for piece in self.render(&messages, answer)?.split(CUT).filter(|piece| !piece.is_empty()) {
-            tokens.extend(tokenizer.encode_control(piece, false)?);
-        }
+        let text = self.render(&messages, answer)?;
+        let mut tokens = tokenizer.encode_pieces(text.split(CUT).filter(|piece| !piece.is_empty()))?;
         if let Some(begin) = tokenizer.bos().filter(|_| tokenizer.add_bos())
             && tokens.first() != Some(&begin)
         {

@@ -8,7 +8,7 @@ use tokenizers::{DecoderWrapper, ModelWrapper};
 
 use super::gguf::is_merge;
 use super::pieces::{Pieces, Spelling};
-use super::{SpecialIds, Tokenizer};
+use super::{SpecialIds, Tokenizer, sentencepiece};
 use crate::{ErrorKind, ModelError};
 
 pub fn load(path: &Path) -> Result<Tokenizer, ModelError> {
@@ -27,8 +27,8 @@ pub fn parse(path: &Path, text: &[u8]) -> Result<Tokenizer, ModelError> {
     check_merges(text).map_err(in_file)?;
     let inner = tokenizers::Tokenizer::from_bytes(text)
         .map_err(|error| in_file(ModelError::corrupt(format!("not a tokenizer: {error}"))))?;
-    refuse_other_kinds(&inner).map_err(in_file)?;
-    let pieces = pieces(&inner).map_err(in_file)?;
+    let spelling = known_spelling(&inner).map_err(in_file)?;
+    let pieces = pieces(&inner, spelling).map_err(in_file)?;
     let mut tokenizer = Tokenizer::new(inner, pieces, SpecialIds::default());
     tokenizer.ids = special_ids(&tokenizer, &[]);
     Ok(tokenizer)
@@ -65,22 +65,28 @@ fn check_merges(text: &[u8]) -> Result<(), ModelError> {
     Ok(())
 }
 
-fn refuse_other_kinds(inner: &tokenizers::Tokenizer) -> Result<(), ModelError> {
-    let bpe = matches!(inner.get_model(), ModelWrapper::BPE(_));
-    let bytes = matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
-    if bpe && bytes {
-        return Ok(());
+/// How ordinary tokens of the two kinds that are known are spelled.
+fn known_spelling(inner: &tokenizers::Tokenizer) -> Result<fn(&str) -> Spelling, ModelError> {
+    if let ModelWrapper::BPE(model) = inner.get_model() {
+        if model.byte_fallback {
+            return Ok(
+                |text| if sentencepiece::byte(text).is_some() { Spelling::Byte } else { Spelling::Spaced },
+            );
+        }
+        if matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_))) {
+            return Ok(|_| Spelling::Bytes);
+        }
     }
     Err(ModelError::new(
         ErrorKind::Unsupported,
-        "is no byte-level BPE",
-        "use a model with such a tokenizer, as GPT-2, Llama 3, Qwen and OLMo have",
+        "is neither byte-level BPE nor BPE that falls back to bytes",
+        "use a model with such a tokenizer, as GPT-2, Llama, Qwen, Mixtral and OLMo have",
     )
     .key("model.type"))
 }
 
 /// The pieces of all ids up to the highest, some of which may be unused.
-fn pieces(inner: &tokenizers::Tokenizer) -> Result<Pieces, ModelError> {
+fn pieces(inner: &tokenizers::Tokenizer, ordinary: fn(&str) -> Spelling) -> Result<Pieces, ModelError> {
     let vocab = inner.get_vocab(true);
     // Ids beyond this would make a table out of all proportion to the file.
     let most = 4 * vocab.len() + 1024;
@@ -102,7 +108,7 @@ fn pieces(inner: &tokenizers::Tokenizer) -> Result<Pieces, ModelError> {
         let spelling = match added.get(&(id as u32)) {
             Some(token) if token.special => Spelling::Control,
             Some(_) => Spelling::Literal,
-            None => Spelling::Bytes,
+            None => ordinary(text),
         };
         pieces.push(text, spelling);
     }

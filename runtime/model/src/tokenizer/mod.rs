@@ -1,4 +1,4 @@
-//! Text to token ids and back: byte-level BPE out of GGUF metadata or `tokenizer.json`.
+//! Text to token ids and back: byte pairs, of GPT-2's kind or SentencePiece's, out of GGUF metadata or `tokenizer.json`.
 //!
 //! Control tokens (begin, end, turn marks) in a text are text, unless [`Tokenizer::encode_control`] is asked to read
 //! them: what a user types must not be able to end a turn.
@@ -7,11 +7,15 @@ mod export;
 mod gguf;
 mod json;
 mod pieces;
+mod preparation;
+mod sentencepiece;
 mod split;
 mod stream;
 
+use std::fmt;
 use std::path::Path;
 
+use preparation::Preparation;
 use tokenizers::{AddedVocabulary, Model as _, OffsetReferential, OffsetType, PreTokenizer as _};
 
 use crate::ModelError;
@@ -22,24 +26,26 @@ use pieces::Pieces;
 pub use stream::TextStream;
 
 /// Encodes text and decodes tokens of one vocabulary.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// Reads control tokens as text.
-    literal: Added,
+    literal: AddedVocabulary,
     /// Reads control tokens as tokens.
-    control: Added,
+    control: AddedVocabulary,
+    /// What happens to a text, and to one that goes on behind another.
+    beginning: Preparation,
+    within: Preparation,
     pieces: Pieces,
     ids: SpecialIds,
 }
 
-/// Added tokens, which are found in a text before it is cut.
-#[derive(Clone)]
-struct Added(AddedVocabulary);
-
-impl std::fmt::Debug for Added {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Added({})", self.0.len())
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("tokens", &self.vocab_size())
+            .field("ids", &self.ids)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +72,8 @@ impl Tokenizer {
         }
     }
 
-    /// The tokenizer in a GGUF file's metadata. Only byte-level BPE (`tokenizer.ggml.model` = `gpt2`) is known.
+    /// The tokenizer in a GGUF file's metadata: byte-level BPE (`tokenizer.ggml.model` = `gpt2`) or SentencePiece's BPE
+    /// (`llama`).
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, ModelError> {
         gguf::load(metadata)
     }
@@ -86,46 +93,71 @@ impl Tokenizer {
         let with = |as_text| {
             let mut added = inner.get_added_vocabulary().clone();
             added.set_encode_special_tokens(as_text);
-            Added(added)
+            added
         };
         let (literal, control) = (with(true), with(false));
         let turn_end = || TURN_ENDS.iter().find_map(|text| inner.token_to_id(text));
         ids.eot = ids.eot.or_else(turn_end);
-        Self { inner, literal, control, pieces, ids }
+        let beginning = Preparation::of(&inner);
+        let within = beginning.within();
+        Self { inner, literal, control, beginning, within, pieces, ids }
     }
 
     /// The tokens of `text`, after the begin token if `add_bos` is set and the vocabulary has one.
     pub fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<u32>, ModelError> {
-        self.encode_with(&self.literal, text, add_bos)
+        let mut ids = Vec::from_iter(self.ids.bos.filter(|_| add_bos));
+        self.append(&mut ids, text, &self.literal, &self.beginning)?;
+        Ok(ids)
     }
 
     /// Like [`Self::encode`], but the names of control tokens in `text` become these tokens.
     pub fn encode_control(&self, text: &str, add_bos: bool) -> Result<Vec<u32>, ModelError> {
-        self.encode_with(&self.control, text, add_bos)
+        let mut ids = Vec::from_iter(self.ids.bos.filter(|_| add_bos));
+        self.append(&mut ids, text, &self.control, &self.beginning)?;
+        Ok(ids)
     }
 
-    fn encode_with(&self, added: &Added, text: &str, add_bos: bool) -> Result<Vec<u32>, ModelError> {
-        let failed = |error: tokenizers::Error| {
-            let remedy = "encode the text in smaller parts";
-            ModelError::new(crate::ErrorKind::Input, format!("the text cannot be encoded: {error}"), remedy)
-        };
-        let mut parts = added.0.extract_and_normalize(self.inner.get_normalizer(), text);
-        if let Some(cut) = self.inner.get_pre_tokenizer() {
-            cut.pre_tokenize(&mut parts).map_err(failed)?;
-        }
-        parts.tokenize(|part| self.inner.get_model().tokenize(part.get())).map_err(failed)?;
-        let mut ids = Vec::from_iter(self.ids.bos.filter(|_| add_bos));
-        for (_, _, tokens) in parts.get_splits(OffsetReferential::Original, OffsetType::Byte) {
-            ids.extend(tokens.iter().flatten().map(|token| token.id));
+    /// The tokens of a text in pieces that no token reaches across, with control tokens.
+    pub(crate) fn encode_pieces<'a>(
+        &self,
+        pieces: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<u32>, ModelError> {
+        let mut ids = Vec::new();
+        for piece in pieces {
+            let preparation = if ids.is_empty() { &self.beginning } else { &self.within };
+            self.append(&mut ids, piece, &self.control, preparation)?;
         }
         Ok(ids)
     }
 
-    /// The text of `tokens`, without control tokens. Bytes that are not UTF-8, and ids beyond the vocabulary, become
-    /// U+FFFD.
+    fn append(
+        &self,
+        ids: &mut Vec<u32>,
+        text: &str,
+        added: &AddedVocabulary,
+        preparation: &Preparation,
+    ) -> Result<(), ModelError> {
+        let failed = |error: tokenizers::Error| {
+            let remedy = "encode the text in smaller parts";
+            ModelError::new(crate::ErrorKind::Input, format!("the text cannot be encoded: {error}"), remedy)
+        };
+        let mut parts = added.extract_and_normalize(preparation.normalizer.as_ref(), text);
+        if let Some(cut) = &preparation.pre_tokenizer {
+            cut.pre_tokenize(&mut parts).map_err(failed)?;
+        }
+        parts.tokenize(|part| self.inner.get_model().tokenize(part.get())).map_err(failed)?;
+        for (_, _, tokens) in parts.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+            ids.extend(tokens.iter().flatten().map(|token| token.id));
+        }
+        Ok(())
+    }
+
+    /// The text of `tokens`, without control tokens and without the space that encoding puts before a text. Bytes that are
+    /// not UTF-8, and ids beyond the vocabulary, become U+FFFD.
     pub fn decode(&self, tokens: &[u32]) -> String {
         let bytes: Vec<u8> = tokens.iter().flat_map(|&token| self.shown(token)).copied().collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let bytes = bytes.strip_prefix(b" ").filter(|_| self.beginning.leading_space).unwrap_or(&bytes);
+        String::from_utf8_lossy(bytes).into_owned()
     }
 
     /// Decodes tokens one by one, holding back unfinished characters.

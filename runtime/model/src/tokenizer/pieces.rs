@@ -1,5 +1,7 @@
 //! The bytes that each token stands for.
 
+use super::sentencepiece;
+
 /// The bytes of every token in one buffer, and which tokens are control tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Pieces {
@@ -14,6 +16,10 @@ pub struct Pieces {
 pub enum Spelling {
     /// Each character stands for one byte, as GPT-2 spells them.
     Bytes,
+    /// The text itself, with `▁` for spaces, as SentencePiece spells them.
+    Spaced,
+    /// One byte, whose number is in the text: `<0x0A>`.
+    Byte,
     /// The text itself.
     Literal,
     /// The text itself, which is shown only when control tokens are asked for.
@@ -36,17 +42,26 @@ pub fn spelled_byte(character: char) -> Option<u8> {
 impl Pieces {
     /// Appends the next token.
     pub fn push(&mut self, text: &str, spelling: Spelling) {
-        let start = self.bytes.len();
-        if spelling == Spelling::Bytes {
-            self.bytes.extend(text.chars().map_while(spelled_byte));
-        }
-        // A text with a character outside the spelling is no spelling: it means itself.
-        if spelling != Spelling::Bytes || self.bytes.len() - start != text.chars().count() {
-            self.bytes.truncate(start);
-            self.bytes.extend_from_slice(text.as_bytes());
+        match (spelling, sentencepiece::byte(text)) {
+            (Spelling::Bytes, _) => self.push_spelled(text),
+            (Spelling::Spaced, _) => {
+                self.bytes.extend_from_slice(text.replace(sentencepiece::SPACE, " ").as_bytes());
+            }
+            (Spelling::Byte, Some(byte)) => self.bytes.push(byte),
+            _ => self.bytes.extend_from_slice(text.as_bytes()),
         }
         self.ends.push(self.bytes.len());
         self.control.push(spelling == Spelling::Control);
+    }
+
+    /// The bytes that characters stand for. A text with a character outside the spelling is no spelling: it means itself.
+    fn push_spelled(&mut self, text: &str) {
+        let start = self.bytes.len();
+        self.bytes.extend(text.chars().map_while(spelled_byte));
+        if self.bytes.len() - start != text.chars().count() {
+            self.bytes.truncate(start);
+            self.bytes.extend_from_slice(text.as_bytes());
+        }
     }
 
     /// How many tokens there are.
@@ -91,5 +106,8 @@ mod tests {
         assert_eq!(pieces.get(1), Some("\u{4E2D}".as_bytes()));
         assert!(pieces.is_control(2) && !pieces.is_control(1) && !pieces.is_control(9));
         assert_eq!(pieces.get(3), None);
+        pieces.push("\u{2581}a\u{2581}", Spelling::Spaced);
+        pieces.push("<0xE4>", Spelling::Byte);
+        assert_eq!([pieces.get(3), pieces.get(4)], [Some(&b" a "[..]), Some(&[0xE4][..])]);
     }
 }

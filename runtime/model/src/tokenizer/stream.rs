@@ -4,7 +4,8 @@ use super::Tokenizer;
 
 /// Turns a stream of tokens into text that is always whole characters.
 ///
-/// What all pushes and the finish give together is what [`Tokenizer::decode`] gives for the same tokens.
+/// What all pushes and the finish give together is what [`Tokenizer::decode`] gives for the same tokens, but that a space at
+/// the beginning stays: what is generated goes on behind a text.
 #[derive(Clone, Debug)]
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
