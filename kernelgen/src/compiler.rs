@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::code::{Code, EmitError};
 use crate::config::KernelConfig;
 use crate::cost::Environment;
+use crate::float::{DenseMatrix, HalfKind, PackedDense};
 use crate::host;
 use crate::kernel::{Candidate, Kernel, emit};
 use crate::key::{Batch, KernelKey, NameError};
@@ -357,6 +358,33 @@ impl KernelCompiler {
             kernel
         });
         Kernels { by_batch, quantizer }
+    }
+
+    /// Packs a matrix of numbers.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn dense(&self, matrix: &DenseMatrix) -> Result<PackedDense, KernelError> {
+        let (m, k) = (matrix.rows(), matrix.cols());
+        PackedDense::new(matrix, self.threads).map_err(|error| KernelError::Memory { m, k, error })
+    }
+
+    /// Packs `m` rows of `k` numbers of sixteen bits, in the bytes of a file.
+    ///
+    /// # Errors
+    /// When there are not as many, or memory runs out.
+    pub fn halves(
+        &self,
+        kind: HalfKind,
+        m: usize,
+        k: usize,
+        bytes: &[u8],
+    ) -> Result<PackedDense, KernelError> {
+        PackedDense::from_halves(kind, m, k, bytes, self.threads).map_err(|error| KernelError::Memory {
+            m,
+            k,
+            error,
+        })
     }
 
     /// Packs a matrix of blocks of integers for the code of its shape, which is emitted and verified when the shape is

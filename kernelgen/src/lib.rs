@@ -24,6 +24,7 @@ mod listing;
 mod memory;
 mod output;
 mod packed;
+mod pages;
 mod panel;
 mod perf_map;
 mod quantizer;

@@ -1,7 +1,8 @@
 //! Weights in the order in which a kernel reads them.
 
-use memmap2::MmapMut;
 use serde::Serialize;
+
+use crate::pages::Pages;
 
 /// How a matrix lies in memory. Two kernels may share packed weights exactly when their layouts are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -42,17 +43,17 @@ impl Layout {
 #[derive(Debug)]
 pub struct PackedMatrix {
     layout: Layout,
-    pages: MmapMut,
+    pages: Pages<u8>,
     scales: Vec<f32>,
 }
 
 impl PackedMatrix {
-    /// Room for a matrix of that layout, all bytes zero, in pages of its own.
+    /// Room for a matrix of that layout, all bytes zero.
     ///
     /// # Errors
     /// When the operating system has no memory left.
     pub(crate) fn zeroed(layout: Layout, scales: Vec<f32>) -> std::io::Result<Self> {
-        let pages = MmapMut::map_anon(layout.panels() * layout.panel_bytes)?;
+        let pages = Pages::zeroed(layout.panels() * layout.panel_bytes)?;
         Ok(Self { layout, pages, scales })
     }
 

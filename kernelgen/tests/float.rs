@@ -207,7 +207,7 @@ fn extremes_saturate_as_in_golden() {
 fn packed_rows_come_back() {
     let weights: Vec<f32> = (0..37 * 5).map(|i| i as f32 / 8.0 - 9.0).collect();
     for data in storages(&weights) {
-        let w = PackedDense::new(&DenseMatrix::new(37, 5, data).expect("fits"));
+        let w = PackedDense::new(&DenseMatrix::new(37, 5, data).expect("fits"), 1).unwrap();
         let mut row = [0.0; 5];
         for i in 0..37 {
             w.row(i, &mut row);
@@ -227,7 +227,7 @@ fn long_rows_and_many_tokens_cross_every_block() {
         let x: Vec<f32> = (0..n * k).map(|i| ((i * 53 % 89) as f32 - 44.0) / 7.0).collect();
         let expected = bits(&golden::matmul(&weights, &x, k));
         for (ops, data) in tiers().into_iter().flat_map(|ops| storages(&weights).map(|data| (ops, data))) {
-            let w = PackedDense::new(&DenseMatrix::new(m, k, data).expect("fits"));
+            let w = PackedDense::new(&DenseMatrix::new(m, k, data).expect("fits"), 1).unwrap();
             assert_eq!(bits(&multiply(ops, &w, &x, 2)), expected, "{} n {n}", ops.name());
         }
     }
@@ -236,7 +236,8 @@ fn long_rows_and_many_tokens_cross_every_block() {
 #[test]
 #[should_panic(expected = "rows")]
 fn rows_within_a_panel_are_a_bug() {
-    let w = PackedDense::new(&DenseMatrix::new(40, 1, DenseData::F32(vec![0.0; 40])).expect("fits"));
+    let w =
+        PackedDense::new(&DenseMatrix::new(40, 1, DenseData::F32(vec![0.0; 40])).expect("fits"), 1).unwrap();
     let mut out = [0.0; 40];
     let mut matrix = OutputMatrix::new(&mut out, 1, 40);
     let mut parts: Vec<OutputColumns> = matrix.split(8, 5);
@@ -322,7 +323,7 @@ proptest! {
         for data in storages(&weights) {
             let w = DenseMatrix::new(m, k, data).expect("fits");
             let expected = golden::matmul(&w.widened(), &x, k);
-            let packed = PackedDense::new(&w);
+            let packed = PackedDense::new(&w, parts).unwrap();
             for ops in tiers() {
                 prop_assert_eq!(bits(&multiply(ops, &packed, &x, parts)), bits(&expected), "{}", ops.name());
             }

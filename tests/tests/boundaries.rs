@@ -22,6 +22,7 @@ const MACHINE_MODULES: &[&str] =
 const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("isa/src/detect", "cpuid and the operating system's permission for AMX"),
     ("kernelgen/src/memory", "executable memory"),
+    ("kernelgen/src/pages", "blocks of one mapping, handed out once each"),
     ("kernelgen/src/kernel", "the call into emitted code"),
     ("kernelgen/src/quantizer", "the call into the emitted quantiser"),
     ("kernelgen/src/quants/mod", "the call into emitted products of blocks of integers"),

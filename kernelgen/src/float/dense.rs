@@ -1,8 +1,11 @@
 //! Dense matrices, as they come from a file and as the matrix product wants them.
 
+use std::io;
 use std::ops::Range;
 
 use half::{bf16, f16};
+
+use crate::pages::{Pages, Plain};
 
 /// The numbers of a [`DenseMatrix`], row major.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +98,15 @@ impl DenseMatrix {
     }
 }
 
+/// The types of sixteen bits that numbers are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HalfKind {
+    /// IEEE half precision.
+    F16,
+    /// bfloat16.
+    BF16,
+}
+
 /// Rows of a panel: the outputs that stand in the lanes of one vector.
 pub const PANEL_ROWS: usize = 16;
 
@@ -103,17 +115,24 @@ pub const PANEL_ROWS: usize = 16;
 #[repr(C, align(32))]
 pub(super) struct Column<T>(pub(super) [T; PANEL_ROWS]);
 
+// SAFETY: floats, of which zero bits are zero; the alignment is 32 bytes.
+unsafe impl Plain for Column<f32> {}
+// SAFETY: as above.
+unsafe impl Plain for Column<f16> {}
+// SAFETY: as above.
+unsafe impl Plain for Column<bf16> {}
+
 /// Panels one after the other, each `cols` columns.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) enum Panels {
-    F32(Vec<Column<f32>>),
-    F16(Vec<Column<f16>>),
-    BF16(Vec<Column<bf16>>),
+    F32(Pages<Column<f32>>),
+    F16(Pages<Column<f16>>),
+    BF16(Pages<Column<bf16>>),
 }
 
 /// A dense matrix in the layout of the matrix product: panels of sixteen rows, `[panel][col][16]`, the last
 /// one padded with zeros. The numbers stay as wide as they were.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PackedDense {
     rows: usize,
     cols: usize,
@@ -121,15 +140,41 @@ pub struct PackedDense {
 }
 
 impl PackedDense {
-    /// Packs a matrix.
-    pub fn new(matrix: &DenseMatrix) -> Self {
+    /// Packs a matrix, with as many threads.
+    ///
+    /// # Errors
+    /// When the operating system has no memory left.
+    pub fn new(matrix: &DenseMatrix, threads: usize) -> io::Result<Self> {
         let DenseMatrix { rows, cols, data } = matrix;
         let panels = match data {
-            DenseData::F32(values) => Panels::F32(pack(values, *cols)),
-            DenseData::F16(values) => Panels::F16(pack(values, *cols)),
-            DenseData::BF16(values) => Panels::BF16(pack(values, *cols)),
+            DenseData::F32(values) => Panels::F32(pack(values, *cols, threads, |value| value)?),
+            DenseData::F16(values) => Panels::F16(pack(values, *cols, threads, |value| value)?),
+            DenseData::BF16(values) => Panels::BF16(pack(values, *cols, threads, |value| value)?),
         };
-        Self { rows: *rows, cols: *cols, panels }
+        Ok(Self { rows: *rows, cols: *cols, panels })
+    }
+
+    /// Packs `rows` rows of numbers of sixteen bits, in the bytes of a file, with as many threads.
+    ///
+    /// # Errors
+    /// When there are not as many numbers as that (`InvalidInput`), or the operating system has no memory left.
+    pub fn from_halves(
+        kind: HalfKind,
+        rows: usize,
+        cols: usize,
+        bytes: &[u8],
+        threads: usize,
+    ) -> io::Result<Self> {
+        let (values, rest) = bytes.as_chunks::<2>();
+        if !rest.is_empty() || values.is_empty() || rows.checked_mul(cols) != Some(values.len()) {
+            let error = DenseShapeError { rows, columns: cols, found: values.len() };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        }
+        let panels = match kind {
+            HalfKind::F16 => Panels::F16(pack(values, cols, threads, f16::from_le_bytes)?),
+            HalfKind::BF16 => Panels::BF16(pack(values, cols, threads, bf16::from_le_bytes)?),
+        };
+        Ok(Self { rows, cols, panels })
     }
 
     /// Output features.
@@ -179,15 +224,41 @@ fn copy_lane<T: Copy>(columns: &[Column<T>], lane: usize, out: &mut [f32], widen
     }
 }
 
-/// Turns rows of `cols` numbers into columns of sixteen, reading sixteen rows side by side; rows that are
-/// missing from the last panel are zeros.
-fn pack<T: Copy + Default>(values: &[T], cols: usize) -> Vec<Column<T>> {
-    let missing = vec![T::default(); cols];
-    let mut columns = Vec::with_capacity((values.len() / cols).div_ceil(PANEL_ROWS) * cols);
-    for panel in values.chunks(PANEL_ROWS * cols) {
-        let rows: [&[T]; PANEL_ROWS] =
-            std::array::from_fn(|lane| panel.get(lane * cols..(lane + 1) * cols).unwrap_or(&missing));
-        columns.extend((0..cols).map(|col| Column(rows.map(|row| row[col]))));
+/// Turns rows of `cols` numbers into columns of sixteen; rows that are missing from the last panel are zeros.
+fn pack<S, T>(
+    values: &[S],
+    cols: usize,
+    threads: usize,
+    read: impl Fn(S) -> T + Copy + Send,
+) -> io::Result<Pages<Column<T>>>
+where
+    S: Copy + Sync,
+    Column<T>: Plain,
+{
+    let panels = (values.len() / cols).div_ceil(PANEL_ROWS);
+    let mut columns = Pages::zeroed(panels * cols)?;
+    let share = panels.div_ceil(threads.max(1)) * cols;
+    std::thread::scope(|scope| {
+        for (columns, values) in columns.chunks_mut(share).zip(values.chunks(share * PANEL_ROWS)) {
+            let mut pack = move || {
+                let panels = columns.chunks_mut(cols).zip(values.chunks(PANEL_ROWS * cols));
+                panels.for_each(|(columns, values)| pack_panel(columns, values, read));
+            };
+            if threads > 1 { drop(scope.spawn(pack)) } else { pack() }
+        }
+    });
+    Ok(columns)
+}
+
+/// The rows of one panel, all sixteen of them read side by side.
+fn pack_panel<S: Copy, T>(columns: &mut [Column<T>], values: &[S], read: impl Fn(S) -> T + Copy) {
+    let cols = columns.len();
+    if values.len() == PANEL_ROWS * cols {
+        let rows: [&[S]; PANEL_ROWS] = std::array::from_fn(|lane| &values[lane * cols..][..cols]);
+        columns.iter_mut().enumerate().for_each(|(col, column)| column.0 = rows.map(|row| read(row[col])));
+    } else {
+        for (lane, row) in values.chunks(cols).enumerate() {
+            columns.iter_mut().zip(row).for_each(|(column, value)| column.0[lane] = read(*value));
+        }
     }
-    columns
 }

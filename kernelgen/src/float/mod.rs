@@ -22,7 +22,7 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use dense::{DenseData, DenseMatrix, DenseShapeError, PANEL_ROWS, PackedDense};
+pub use dense::{DenseData, DenseMatrix, DenseShapeError, HalfKind, PANEL_ROWS, PackedDense};
 pub use rows::{Numbers, Rows};
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! How blocks of integers lie in memory.
 
+use crate::pages::Pages;
 use craftsman_golden::quants::{QuantKind, QuantMatrix, Superblock};
-use memmap2::MmapMut;
 
 /// Groups of rows in a panel, each a vector of lanes.
 pub(super) const FIELDS: usize = 4;
@@ -94,8 +94,8 @@ impl Geometry {
     ///
     /// # Errors
     /// When the operating system has no memory left.
-    pub(super) fn pack(&self, matrix: &QuantMatrix, threads: usize) -> std::io::Result<MmapMut> {
-        let mut pages = MmapMut::map_anon(self.panels() * self.panel_bytes())?;
+    pub(super) fn pack(&self, matrix: &QuantMatrix, threads: usize) -> std::io::Result<Pages<u8>> {
+        let mut pages = Pages::zeroed(self.panels() * self.panel_bytes())?;
         let share = self.panels().div_ceil(threads.max(1));
         std::thread::scope(|scope| {
             for (part, bytes) in pages.chunks_mut(share * self.panel_bytes()).enumerate() {
@@ -121,8 +121,9 @@ impl Geometry {
         // Where the next block's group begins, in vectors, and how many blocks of it are behind.
         let (mut at, mut done) = (0, 0);
         let mut put = |vectors: usize, value: u32| {
-            let place = &mut bytes[vectors * vector + 4 * lane..][..4];
-            place.iter_mut().zip(value.to_le_bytes()).for_each(|(byte, value)| *byte |= value);
+            if let Some(word) = bytes[vectors * vector + 4 * lane..].first_chunk_mut::<4>() {
+                *word = (u32::from_le_bytes(*word) | value).to_le_bytes();
+            }
         };
         for (index, superblock) in row.enumerate() {
             if self.has_header() {

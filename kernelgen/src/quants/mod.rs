@@ -20,7 +20,6 @@ mod layout;
 use craftsman_golden::quants::{QuantKind, QuantMatrix, quantized_gemm};
 use craftsman_golden::{Granularity, quants};
 use craftsman_isa::HardwareCaps;
-use memmap2::MmapMut;
 use std::sync::Arc;
 
 use crate::activations::Activations;
@@ -29,6 +28,7 @@ use crate::code::{Code, EmitError};
 use crate::host;
 use crate::memory::ExecutableMemory;
 use crate::output::{OutputColumns, OutputMatrix};
+use crate::pages::Pages;
 use crate::perf_map;
 use crate::quantizer::Quantizer;
 use crate::verify::{Random, token_row};
@@ -62,7 +62,7 @@ pub(crate) struct QuantKernel {
 /// [`KernelCompiler::quantized`](crate::KernelCompiler::quantized); never changes; may be used from many threads at once.
 #[derive(Debug)]
 pub struct QuantLinear {
-    pages: MmapMut,
+    pages: Pages<u8>,
     kernel: Arc<QuantKernel>,
 }
 

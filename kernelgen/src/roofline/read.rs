@@ -7,12 +7,12 @@
 //! How many, and whether asking ahead helps, differs by processor and level, so [`best`] tries them all.
 
 use craftsman_isa::HardwareCaps;
-use memmap2::MmapMut;
 
 use super::probe::{Probe, best_backend};
 use super::samples::Samples;
 use crate::clock::drive;
 use crate::code::EmitError;
+use crate::pages::Pages;
 use crate::vocabulary::{Binary, Emitter, Field};
 
 /// Bytes of a stream that a round reads: two cache lines.
@@ -122,14 +122,10 @@ pub(super) struct Reading {
     pub(super) rate: Samples,
 }
 
-/// Memory of one thread, its pages large where the system has such: small pages cost a tenth of the bandwidth.
-pub(super) fn buffer(bytes: usize) -> Result<MmapMut, EmitError> {
+/// Memory of one thread, all of it there.
+pub(super) fn buffer(bytes: usize) -> Result<Pages<u8>, EmitError> {
     let no_memory = |error| EmitError::new(format_args!("no memory to read: {error}"));
-    let mut pages = MmapMut::map_anon(bytes).map_err(no_memory)?;
-    #[cfg(target_os = "linux")]
-    if let Err(error) = pages.advise(memmap2::Advice::HugePage) {
-        tracing::debug!(name: "SmallPages", %error, "no large pages");
-    }
+    let mut pages = Pages::zeroed(bytes).map_err(no_memory)?;
     pages.fill(1);
     Ok(pages)
 }

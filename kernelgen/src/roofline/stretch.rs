@@ -1,10 +1,10 @@
 //! Memory to be read beside something else that is timed.
 
 use craftsman_isa::HardwareCaps;
-use memmap2::MmapMut;
 
 use super::read::{ReadProbe, Walk, buffer};
 use crate::code::EmitError;
+use crate::pages::Pages;
 
 /// Hardware prefetchers follow several streams; these do well on every level where it was measured.
 const WALK: Walk = Walk { streams: 4, prefetch: 2048 };
@@ -23,7 +23,7 @@ const WALK: Walk = Walk { streams: 4, prefetch: 2048 };
 #[derive(Debug)]
 pub struct Stretch {
     probe: ReadProbe,
-    memory: MmapMut,
+    memory: Pages<u8>,
 }
 
 impl Stretch {

@@ -14,8 +14,8 @@ use crate::{ErrorKind, Model, ModelError};
 /// Rows that one job rounds.
 const ROWS: usize = 512;
 
-/// The vectors of the tokens, `[vocab, hidden]`.
-#[derive(Debug)]
+/// The vectors of the tokens, `[vocab, hidden]`, as they are stored.
+#[derive(Debug, Clone)]
 pub(crate) enum Embedding {
     Dense(Arc<PackedDense>),
     Quant(Arc<QuantMatrix>),
@@ -24,14 +24,11 @@ pub(crate) enum Embedding {
 impl Embedding {
     /// The tensor `name` of a checkpoint.
     pub(crate) fn load(loader: &Loader, name: &str) -> Result<Self, ModelError> {
-        Ok(Self::new(&stored(loader, name)?))
-    }
-
-    fn new(stored: &Stored) -> Self {
-        match stored {
-            Stored::Dense(matrix) => Self::Dense(Arc::new(PackedDense::new(matrix))),
-            Stored::Quant(matrix) => Self::Quant(Arc::clone(matrix)),
-        }
+        let shape = [loader.config.vocab, loader.config.hidden];
+        Ok(match loader.quants(name, shape)? {
+            Some(matrix) => Self::Quant(Arc::new(matrix)),
+            None => Self::Dense(Arc::new(loader.dense(name, shape)?)),
+        })
     }
 
     /// The vector of one token.
@@ -50,12 +47,6 @@ impl Embedding {
     }
 }
 
-/// A matrix as it is stored.
-enum Stored {
-    Dense(DenseMatrix),
-    Quant(Arc<QuantMatrix>),
-}
-
 const EMBEDDING: &str = "token_embd.weight";
 const HEAD: &str = "output.weight";
 
@@ -65,51 +56,25 @@ pub(crate) fn load(
     kind: Option<&'static QuantKind>,
     threads: &Threads,
 ) -> Result<(Embedding, Linear), ModelError> {
-    let stored = stored(loader, EMBEDDING)?;
-    let embedding = Embedding::new(&stored);
-    let whole = |matrix: &DenseMatrix| Linear::Dense(Arc::new(PackedDense::new(matrix)));
-    let head = Head { loader, kind, threads };
-    let head = match &embedding {
-        _ if loader.checkpoint.has(HEAD) => head.linear(HEAD, &self::stored(loader, HEAD)?, whole)?,
-        Embedding::Dense(packed) => head.linear(EMBEDDING, &stored, |_| Linear::Dense(Arc::clone(packed)))?,
-        Embedding::Quant(_) => head.linear(EMBEDDING, &stored, whole)?,
+    let embedding = Embedding::load(loader, EMBEDDING)?;
+    let own = loader.checkpoint.has(HEAD);
+    let name = if own { HEAD } else { EMBEDDING };
+    let shape = [loader.config.vocab, loader.config.hidden];
+    let stored = match &embedding {
+        Embedding::Quant(matrix) if !own => Some(Arc::clone(matrix)),
+        _ => loader.quants(name, shape)?.map(Arc::new),
+    };
+    let head = match (stored, kind) {
+        (stored, Some(kind)) if stored.as_ref().is_none_or(|matrix| matrix.kind() != kind) => {
+            loader.quantized(name, &round(&loader.numbers(name, shape)?, kind, threads)?)?
+        }
+        (Some(matrix), _) => loader.quantized(name, &matrix)?,
+        (None, _) => Linear::Dense(match &embedding {
+            Embedding::Dense(packed) if !own => Arc::clone(packed),
+            _ => Arc::new(loader.dense(name, shape)?),
+        }),
     };
     Ok((embedding, head))
-}
-
-fn stored(loader: &Loader, name: &str) -> Result<Stored, ModelError> {
-    let shape = [loader.config.vocab, loader.config.hidden];
-    match loader.quants(name, shape)? {
-        Some(matrix) => Ok(Stored::Quant(Arc::new(matrix))),
-        None => loader.numbers(name, shape).map(Stored::Dense),
-    }
-}
-
-/// How the head is made.
-struct Head<'h> {
-    loader: &'h Loader,
-    kind: Option<&'static QuantKind>,
-    threads: &'h Threads,
-}
-
-impl Head<'_> {
-    /// The tensor `name` as a head; `whole` makes one of numbers that stay as they are.
-    fn linear(
-        &self,
-        name: &str,
-        stored: &Stored,
-        whole: impl FnOnce(&DenseMatrix) -> Linear,
-    ) -> Result<Linear, ModelError> {
-        let rounded = |matrix, kind| self.loader.quantized(name, &round(matrix, kind, self.threads)?);
-        match (stored, self.kind) {
-            (Stored::Dense(matrix), None) => Ok(whole(matrix)),
-            (Stored::Dense(matrix), Some(kind)) => rounded(matrix, kind),
-            (Stored::Quant(matrix), Some(kind)) if kind != matrix.kind() => {
-                rounded(&self.loader.checkpoint.dense(name)?, kind)
-            }
-            (Stored::Quant(matrix), _) => self.loader.quantized(name, matrix),
-        }
-    }
 }
 
 /// `dense` rounded to `kind`, rows side by side on all threads.

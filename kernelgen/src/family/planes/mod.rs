@@ -89,7 +89,10 @@ impl Family for Planes {
     fn pack(&self, matrices: &[&TernaryMatrix], layout: &Layout) -> std::io::Result<PackedMatrix> {
         let geometry = steps::geometry(self.0, &self.0.plans[0], layout.lanes);
         let mut packed = panel::pack(matrices, *layout, &geometry, self)?;
-        packed.bytes_mut().iter_mut().for_each(|byte| *byte = (self.0.finish)(*byte));
+        if let Some(finish) = self.0.finish {
+            let finished: [u8; 256] = std::array::from_fn(|sum| finish(sum as u8));
+            packed.bytes_mut().iter_mut().for_each(|byte| *byte = finished[usize::from(*byte)]);
+        }
         Ok(packed)
     }
 
@@ -131,11 +134,20 @@ impl Planes {
 
 impl PackPanel for Planes {
     fn pack_row(&self, row: &[i8], bytes: &mut [u8], stride: usize, lane: usize, field: usize) {
-        let places = [0, 1, 2].map(|code| (self.0.place)(code, field));
-        for (step, columns) in row.chunks(4).enumerate() {
-            for (byte, trit) in bytes[step * stride + 4 * lane..].iter_mut().zip(columns) {
-                *byte += places[(trit + 1) as usize];
+        let weight = u32::from(self.0.weights[field]);
+        let mut add = |step: usize, columns: [i8; 4]| {
+            if let Some(word) = bytes[step * stride + 4 * lane..].first_chunk_mut::<4>() {
+                // Four products and four sums at once: none is as large as 256.
+                let codes = u32::from_le_bytes(columns.map(|trit| (trit + 1) as u8));
+                *word = (u32::from_le_bytes(*word) + codes * weight).to_le_bytes();
             }
+        };
+        let (steps, rest) = row.as_chunks::<4>();
+        steps.iter().enumerate().for_each(|(step, columns)| add(step, *columns));
+        if !rest.is_empty() {
+            let mut columns = [-1; 4];
+            columns[..rest.len()].copy_from_slice(rest);
+            add(steps.len(), columns);
         }
     }
 }

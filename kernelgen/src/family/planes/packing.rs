@@ -49,10 +49,10 @@ pub(super) struct Packing {
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
     pub(super) fields: usize,
-    /// The bits that each field's code (trit plus one) adds to a byte that is finished later.
-    pub(super) place: fn(code: u8, field: usize) -> u8,
-    /// Makes a byte whose fields have all been added what the planes read.
-    pub(super) finish: fn(u8) -> u8,
+    /// What each field's code (trit plus one) counts in the sum of all codes that a byte is.
+    pub(super) weights: &'static [u8],
+    /// Makes of such a sum what the planes read, where that is not the sum itself.
+    pub(super) finish: Option<fn(u8) -> u8>,
     pub(super) plans: &'static [Plan],
 }
 
@@ -86,8 +86,8 @@ pub(super) static I2S: Packing = Packing {
     name: "i2s",
     summary: "2 bits a weight, byte planes",
     fields: 4,
-    place: |code, field| code << (2 * field),
-    finish: |byte| byte,
+    weights: &[1, 4, 16, 64],
+    finish: None,
     plans: &[
         Plan {
             name: "planes",
@@ -115,8 +115,8 @@ pub(super) static BASE3: Packing = Packing {
     name: "base3",
     summary: "1.6 bits a weight, byte planes in base 3",
     fields: 5,
-    place: |code, field| code * [81, 27, 9, 3, 1][field],
-    finish: |n| (u16::from(n) * 256).div_ceil(243) as u8,
+    weights: &[81, 27, 9, 3, 1],
+    finish: Some(|n| (u16::from(n) * 256).div_ceil(243) as u8),
     plans: &[
         Plan {
             name: "planes",
@@ -202,9 +202,10 @@ mod tests {
             for combination in 0..3_usize.pow(packing.fields as u32) {
                 let code = |field: usize| (combination / 3_usize.pow(field as u32) % 3) as u8;
                 let byte =
-                    (0..packing.fields).fold(0, |byte, field| byte + (packing.place)(code(field), field));
+                    (0..packing.fields).fold(0, |byte, field| byte + packing.weights[field] * code(field));
+                let byte = packing.finish.map_or(byte, |finish| finish(byte));
                 for plan in packing.plans {
-                    let sums = planes(plan, (packing.finish)(byte));
+                    let sums = planes(plan, byte);
                     assert!(sums.iter().all(|&sum| sum as usize <= plan.largest), "{} {byte}", plan.name);
                     for (field, rule) in plan.fields.iter().enumerate() {
                         let minus = rule.minus.map_or(0, |minus| sums[minus]);

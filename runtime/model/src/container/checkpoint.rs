@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use craftsman_golden::quants::QuantMatrix;
+use craftsman_kernelgen::float::HalfKind;
 
 use super::TensorInfo;
 use super::decode::{self, DenseData, DenseMatrix, Matrix};
 use super::gguf::{Gguf, GgufTensor, Shards};
 use super::huggingface::Folder;
+use super::mapping::Bytes;
 use super::metadata::{ARCHITECTURE, Metadata};
 use super::part::{Encoding, Part};
 use super::types::I2sRule;
@@ -148,6 +150,13 @@ impl Checkpoint {
         let at = self.index(name)?;
         let &[rows, cols] = &self.tensors[at].shape[..] else { return Err(self.misshapen(at, "a matrix")) };
         decode::dense_matrix(rows, cols, self.numbers(at)?).map_err(|error| self.place(at, error))
+    }
+
+    /// The bytes of a matrix, if it is stored as numbers of sixteen bits.
+    pub(crate) fn halves(&self, name: &str) -> Result<Option<(HalfKind, Bytes)>, ModelError> {
+        let parts = self.parts(self.index(name)?);
+        let [part] = &parts[..] else { return Ok(None) };
+        Ok(part.halves().map(|(kind, bytes)| (kind, bytes.clone())))
     }
 
     /// A matrix as it is stored, if that is integers in blocks that can be multiplied with: `Q8_0`, `Q6_K`, `Q4_K`.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use craftsman_golden::TernaryMatrix;
 use craftsman_golden::quants::{QuantKind, QuantMatrix};
+use craftsman_kernelgen::float::HalfKind;
 
 use super::decode::{self, DenseData, Matrix};
 use super::huggingface::packing;
@@ -120,6 +121,20 @@ impl Part {
         let matrix = QuantKind::by_name(format.name())
             .map(|kind| QuantMatrix::from_bytes(kind, m, k, self.bytes.to_vec()));
         matrix.transpose().map_err(|error| ModelError::corrupt(error.to_string()).because(error))
+    }
+
+    /// The bytes of numbers of sixteen bits, if they are stored as such.
+    pub fn halves(&self) -> Option<(HalfKind, &Bytes)> {
+        let (Encoding::Stored(TensorType::Format(format)) | Encoding::Online(TensorType::Format(format))) =
+            self.encoding
+        else {
+            return None;
+        };
+        match format.name() {
+            "F16" => Some((HalfKind::F16, &self.bytes)),
+            "BF16" => Some((HalfKind::BF16, &self.bytes)),
+            _ => None,
+        }
     }
 
     /// The numbers of a dense type, as stored.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use craftsman_kernelgen::float::{DenseData, PackedDense};
+use craftsman_kernelgen::float::DenseData;
 
 use super::Loader;
 use crate::ModelError;
@@ -114,29 +114,33 @@ impl Loader {
             let values = name("attn_v_b");
             self.check(&key, &[heads, rank, straight])?;
             self.check(&values, &[heads, value, rank])?;
-            let linears = |name| self.checkpoint.experts(name)?.iter().map(dense).collect::<Result<_, _>>();
+            let linears = |name: &str| {
+                let matrices = self.checkpoint.experts(name)?;
+                matrices.iter().map(|matrix| self.dense_linear(name, matrix)).collect::<Result<_, _>>()
+            };
             return Ok((linears(&key)?, linears(&values)?));
         }
         self.check(&both, &[heads * (straight + value), rank])?;
         let all = self.checkpoint.matrix(&both)?.to_f32();
         let heads = all.chunks_exact((straight + value) * rank).map(|head| {
             let (key, values) = head.split_at(straight * rank);
-            Ok((packed(rank, straight, transposed(key, rank))?, packed(value, rank, values.to_vec())?))
+            let key = self.packed_values(&both, [rank, straight], transposed(key, rank))?;
+            Ok((key, self.packed_values(&both, [value, rank], values.to_vec())?))
         });
         Ok(heads.collect::<Result<Vec<_>, ModelError>>()?.into_iter().unzip())
     }
-}
 
-fn dense(matrix: &Matrix) -> Result<Linear, ModelError> {
-    match matrix {
-        Matrix::Dense(dense) => Ok(Linear::Dense(Arc::new(PackedDense::new(dense)))),
-        Matrix::Ternary(_) => packed(matrix.rows(), matrix.cols(), matrix.to_f32()),
+    fn dense_linear(&self, name: &str, matrix: &Matrix) -> Result<Linear, ModelError> {
+        match matrix {
+            Matrix::Dense(dense) => Ok(Linear::Dense(Arc::new(self.packed(name, dense)?))),
+            Matrix::Ternary(_) => self.packed_values(name, [matrix.rows(), matrix.cols()], matrix.to_f32()),
+        }
     }
-}
 
-fn packed(m: usize, k: usize, values: Vec<f32>) -> Result<Linear, ModelError> {
-    let dense = dense_matrix(m, k, DenseData::F32(values))?;
-    Ok(Linear::Dense(Arc::new(PackedDense::new(&dense))))
+    fn packed_values(&self, name: &str, [m, k]: [usize; 2], values: Vec<f32>) -> Result<Linear, ModelError> {
+        let dense = dense_matrix(m, k, DenseData::F32(values))?;
+        Ok(Linear::Dense(Arc::new(self.packed(name, &dense)?)))
+    }
 }
 
 /// `x`, rows of `width`, with rows and columns exchanged.

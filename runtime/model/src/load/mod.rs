@@ -107,8 +107,18 @@ impl Loader {
         Ok(Linear::Quant(linear))
     }
 
-    fn dense(&self, name: &str, shape: [usize; 2]) -> Result<PackedDense, ModelError> {
-        Ok(PackedDense::new(&self.numbers(name, shape)?))
+    /// Packs numbers for the matrix product.
+    pub(crate) fn packed(&self, name: &str, matrix: &DenseMatrix) -> Result<PackedDense, ModelError> {
+        self.compiler.dense(matrix).map_err(|source| self.no_kernel(name, source))
+    }
+
+    /// A matrix of numbers, packed; those of sixteen bits straight out of the file.
+    pub(crate) fn dense(&self, name: &str, [m, k]: [usize; 2]) -> Result<PackedDense, ModelError> {
+        self.check(name, &[m, k])?;
+        let Some((kind, bytes)) = self.checkpoint.halves(name)? else {
+            return self.packed(name, &self.checkpoint.dense(name)?);
+        };
+        self.compiler.halves(kind, m, k, &bytes).map_err(|source| self.no_kernel(name, source))
     }
 
     /// How positions turn queries and keys.
@@ -195,11 +205,11 @@ impl Loader {
             Matrix::Ternary(ternary) => ternary,
             Matrix::Dense(dense) => match self.row.ternary.then(|| ternary(&dense)).flatten() {
                 Some(ternary) => ternary,
-                None if factor == 1.0 => return Ok(Weights::Dense(PackedDense::new(&dense))),
+                None if factor == 1.0 => return self.packed(name, &dense).map(Weights::Dense),
                 None => {
                     let products = dense.widened().into_iter().map(|weight| weight * factor).collect();
                     let scaled = dense_matrix(dense.rows(), dense.cols(), DenseData::F32(products))?;
-                    return Ok(Weights::Dense(PackedDense::new(&scaled)));
+                    return self.packed(name, &scaled).map(Weights::Dense);
                 }
             },
         };

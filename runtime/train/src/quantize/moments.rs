@@ -48,9 +48,8 @@ impl Moments {
         }
         // The columns of x as rows: their products with each other are the moments.
         let columns: Vec<f32> = (0..k).flat_map(|column| x.iter().skip(column).step_by(k).copied()).collect();
-        let packed =
-            DenseMatrix::new(k, n, DenseData::F32(columns.clone())).map(|matrix| PackedDense::new(&matrix));
-        let Ok(packed) = packed else { return };
+        let matrix = DenseMatrix::new(k, n, DenseData::F32(columns.clone())).ok();
+        let Some(packed) = matrix.and_then(|matrix| PackedDense::new(&matrix, 1).ok()) else { return };
         let mut products = vec![0.0; k * k];
         let mut out = OutputMatrix::new(&mut products, k, k);
         out.split(PANEL_ROWS, PARTS)
