@@ -198,6 +198,13 @@ impl<'e> Walk<'e> {
         self.e.advance(self.activations, (steps * self.geometry.input_step_bytes) as i64);
     }
 
+    /// Moves weights and activations back by `steps` steps.
+    pub(crate) fn go_back(&mut self, steps: usize) {
+        let weights = steps * self.geometry.step_bytes * self.tile.interleave();
+        self.e.advance(self.weights, -(weights as i64));
+        self.e.advance(self.activations, -((steps * self.geometry.input_step_bytes) as i64));
+    }
+
     /// Where slot `slot` of the work space lies.
     pub(crate) fn slot_offset(&self, slot: usize) -> i64 {
         slot as i64 * self.vector_bytes

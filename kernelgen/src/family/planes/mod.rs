@@ -156,10 +156,8 @@ impl PackPanel for Planes {
 fn tiles(key: &KernelKey, backend: &dyn Backend, packing: &Packing, plan: &Plan) -> Vec<Tile> {
     let matrices = key.matrices();
     let panels = key.m.div_ceil(packing.fields * backend.lanes()) * matrices;
-    let fits = |&(p, n): &(usize, usize)| {
-        let registers = steps::registers(plan, backend.accumulation(), p, n);
-        registers <= backend.registers() && p <= panels && p.is_multiple_of(matrices)
-    };
+    let fits = |&(p, _): &(usize, usize)| p <= panels && p.is_multiple_of(matrices);
+    let room = |tile: &Tile| steps::registers(plan, backend.accumulation(), *tile) <= backend.registers();
     let extents: &[(usize, usize)] = match key.batch {
         Batch::Decode => &[(4, 1), (3, 1), (2, 1), (1, 1)],
         Batch::Small | Batch::Prefill => {
@@ -179,6 +177,6 @@ fn tiles(key: &KernelKey, backend: &dyn Backend, packing: &Packing, plan: &Plan)
             }
         }
     }
-    tiles.retain(|tile| tile.fits(key));
+    tiles.retain(|tile| tile.fits(key) && room(tile));
     tiles
 }

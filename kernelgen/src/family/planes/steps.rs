@@ -1,7 +1,10 @@
 //! The inner loop: weights against activations, into integer sums.
 
+use std::ops::Range;
+
 use super::packing::{Packing, Plan, Plane, Recovery, View};
 use crate::activations::InputForm;
+use crate::config::Tile;
 use crate::key::KernelKey;
 use crate::panel::{At, Extent, Geometry, Steps, Walk};
 use crate::vocabulary::{Accumulate, Accumulation, Binary, Emitter, Shift, Vector};
@@ -9,8 +12,16 @@ use crate::vocabulary::{Accumulate, Accumulation, Binary, Emitter, Shift, Vector
 /// Up to so many tokens' activations stay in registers while the planes pass by; with more, the planes stay.
 const FEW_TOKENS: usize = 2;
 
-/// Vector registers that `panels` panels and `tokens` tokens at a time take.
-pub(super) fn registers(plan: &Plan, accumulation: Accumulation, panels: usize, tokens: usize) -> usize {
+/// Panels of a tile whose sums are in registers at once. Where sums are narrow and come back from the work space anyway,
+/// the panels can be taken one after the other, so that several tokens share the work of taking weights apart.
+fn together(accumulation: Accumulation, tile: Tile) -> usize {
+    let apart = accumulation == Accumulation::Pairs && tile.tokens > 1 && tile.interleave() == 1;
+    if apart { 1 } else { tile.panels }
+}
+
+/// Vector registers that a tile takes.
+pub(super) fn registers(plan: &Plan, accumulation: Accumulation, tile: Tile) -> usize {
+    let (panels, tokens) = (together(accumulation, tile), tile.tokens);
     let pairs = accumulation == Accumulation::Pairs;
     let working = if tokens <= FEW_TOKENS {
         // Activations, weights, a plane, and a product that may not take the plane's place.
@@ -61,19 +72,39 @@ pub(super) struct PlaneSteps {
     packing: &'static Packing,
     plan: &'static Plan,
     lanes: usize,
+    accumulation: Accumulation,
     pairs: bool,
     masks: Vec<(u8, Vector)>,
 }
 
 impl PlaneSteps {
     pub(super) fn new(packing: &'static Packing, plan: &'static Plan, e: &dyn Emitter) -> Self {
-        let pairs = e.accumulation() == Accumulation::Pairs;
-        Self { packing, plan, lanes: e.lanes(), pairs, masks: Vec::new() }
+        let accumulation = e.accumulation();
+        let pairs = accumulation == Accumulation::Pairs;
+        Self { packing, plan, lanes: e.lanes(), accumulation, pairs, masks: Vec::new() }
     }
 
     /// Which sum belongs to a plane.
     fn slot(&self, extent: Extent, panel: usize, token: usize, plane: usize) -> usize {
         (panel * extent.tokens + token) * self.plan.planes.len() + plane
+    }
+
+    /// The sums of `panels` over `columns` columns, left in the work space.
+    fn pass(&self, walk: &mut Walk<'_>, extent: Extent, panels: Range<usize>, columns: usize) {
+        let first = self.slot(extent, panels.start, 0, 0);
+        let count = self.slot(extent, panels.end, 0, 0) - first;
+        let vectors = (0..count).map(|_| walk.e.vector()).collect();
+        let sums = Sums { panels, first, vectors };
+        sums.vectors.iter().for_each(|&sum| walk.e.zero(sum));
+        if self.pairs {
+            sums.store(walk);
+        }
+        let (steps, unroll) = (self.geometry().steps(columns), walk.tile.unroll);
+        walk.unrolled(steps, unroll, |walk, steps| self.chunk(walk, extent, steps, &sums));
+        if !self.pairs {
+            sums.store(walk);
+        }
+        walk.release(sums.vectors);
     }
 
     fn mask(&self, wanted: u8) -> Vector {
@@ -83,44 +114,28 @@ impl PlaneSteps {
     }
 
     /// `steps` steps in a row, few enough for sixteen-bit sums where those are used.
-    fn chunk(&self, w: &mut Walk<'_>, extent: Extent, steps: usize, sums: &[Vector]) {
+    fn chunk(&self, w: &mut Walk<'_>, extent: Extent, steps: usize, sums: &Sums) {
         if self.pairs {
-            for &sum in sums {
-                w.e.zero(sum);
-            }
+            sums.vectors.iter().for_each(|&sum| w.e.zero(sum));
         }
         for step in 0..steps {
             self.step(w, extent, step, sums);
         }
         w.advance(steps);
         if self.pairs {
-            Self::widen(w, sums);
+            sums.widen(w);
         }
-    }
-
-    /// Sixteen-bit sums onto the 32-bit ones in the work space.
-    fn widen(w: &mut Walk<'_>, sums: &[Vector]) {
-        let (ones, sum) = (w.e.vector(), w.e.vector());
-        w.e.pattern(ones, &[1, 0]);
-        for (slot, &narrow) in sums.iter().enumerate() {
-            let place = w.slot_offset(slot);
-            w.e.binary(Binary::AddPairs, narrow, narrow, ones);
-            w.e.load(sum, w.scratch, place);
-            w.e.binary(Binary::Add32, sum, sum, narrow);
-            w.e.store(w.scratch, place, sum);
-        }
-        w.release([ones, sum]);
     }
 
     /// One vector of weights a panel, against four activations of every token.
-    fn step(&self, w: &mut Walk<'_>, extent: Extent, step: usize, sums: &[Vector]) {
+    fn step(&self, w: &mut Walk<'_>, extent: Extent, step: usize, sums: &Sums) {
         let kept = if extent.tokens <= FEW_TOKENS { extent.tokens } else { 0 };
         let x: Vec<_> = (0..kept.max(1)).map(|_| w.e.vector()).collect();
         for (token, &x) in x.iter().enumerate().take(kept) {
             w.e.broadcast(x, w.activations, w.input_offset(token, step));
         }
         let weights = w.e.vector();
-        for panel in 0..extent.panels {
+        for panel in sums.panels.clone() {
             w.prefetch_weights(panel, step);
             w.e.load(weights, w.weights, w.weight_offset(panel, step));
             if kept > 0 {
@@ -141,7 +156,7 @@ impl PlaneSteps {
         panel: usize,
         weights: Vector,
         x: &[Vector],
-        sums: &[Vector],
+        sums: &Sums,
     ) {
         let part = w.e.vector();
         let product = if self.pairs && x.len() > 1 { w.e.vector() } else { part };
@@ -153,7 +168,7 @@ impl PlaneSteps {
             }
             let bytes = self.view(w, view, weights, part, &mut shifted);
             for (token, &x) in x.iter().enumerate() {
-                self.dot(w, sums[self.slot(extent, panel, token, plane)], bytes, x, product);
+                self.dot(w, sums.at(self.slot(extent, panel, token, plane)), bytes, x, product);
             }
         }
         if product != part {
@@ -169,7 +184,7 @@ impl PlaneSteps {
         extent: Extent,
         (panel, step): (usize, usize),
         [weights, x]: [Vector; 2],
-        sums: &[Vector],
+        sums: &Sums,
     ) {
         let (mut own, mut planes, mut shifted) = (Vec::new(), Vec::new(), 0);
         let mut current = weights;
@@ -193,7 +208,8 @@ impl PlaneSteps {
         for token in 0..extent.tokens {
             w.e.broadcast(x, w.activations, w.input_offset(token, step));
             for (plane, &bytes) in planes.iter().enumerate() {
-                self.dot(w, sums[self.slot(extent, panel, token, plane)], bytes, x, product.unwrap_or(x));
+                let sum = sums.at(self.slot(extent, panel, token, plane));
+                self.dot(w, sum, bytes, x, product.unwrap_or(x));
             }
         }
         w.release(product);
@@ -245,6 +261,41 @@ impl PlaneSteps {
     }
 }
 
+/// The sums of some panels, in registers.
+struct Sums {
+    panels: Range<usize>,
+    /// The slot of the first.
+    first: usize,
+    vectors: Vec<Vector>,
+}
+
+impl Sums {
+    /// The sum of a slot; one of these panels.
+    fn at(&self, slot: usize) -> Vector {
+        self.vectors[slot - self.first]
+    }
+
+    fn store(&self, w: &mut Walk<'_>) {
+        for (slot, &sum) in (self.first..).zip(&self.vectors) {
+            w.e.store(w.scratch, w.slot_offset(slot), sum);
+        }
+    }
+
+    /// Sixteen-bit sums onto the 32-bit ones in the work space.
+    fn widen(&self, w: &mut Walk<'_>) {
+        let (ones, sum) = (w.e.vector(), w.e.vector());
+        w.e.pattern(ones, &[1, 0]);
+        for (slot, &narrow) in (self.first..).zip(&self.vectors) {
+            let place = w.slot_offset(slot);
+            w.e.binary(Binary::AddPairs, narrow, narrow, ones);
+            w.e.load(sum, w.scratch, place);
+            w.e.binary(Binary::Add32, sum, sum, narrow);
+            w.e.store(w.scratch, place, sum);
+        }
+        w.release([ones, sum]);
+    }
+}
+
 impl Steps for PlaneSteps {
     fn geometry(&self) -> Geometry {
         geometry(self.packing, self.plan, self.lanes)
@@ -267,24 +318,13 @@ impl Steps for PlaneSteps {
     }
 
     fn accumulate(&mut self, walk: &mut Walk<'_>, extent: Extent, columns: usize) {
-        let sums: Vec<_> = (0..self.slots(extent)).map(|_| walk.e.vector()).collect();
-        for &sum in &sums {
-            walk.e.zero(sum);
-        }
-        let store = |walk: &mut Walk<'_>| {
-            for (slot, &sum) in sums.iter().enumerate() {
-                walk.e.store(walk.scratch, walk.slot_offset(slot), sum);
+        let together = together(self.accumulation, walk.tile).min(extent.panels);
+        for first in (0..extent.panels).step_by(together) {
+            if first > 0 {
+                walk.go_back(self.geometry().steps(columns));
             }
-        };
-        if self.pairs {
-            store(walk);
+            self.pass(walk, extent, first..first + together, columns);
         }
-        let (steps, unroll) = (self.geometry().steps(columns), walk.tile.unroll);
-        walk.unrolled(steps, unroll, |walk, steps| self.chunk(walk, extent, steps, &sums));
-        if !self.pairs {
-            store(walk);
-        }
-        walk.release(sums);
     }
 
     fn recover(&mut self, walk: &mut Walk<'_>, extent: Extent, at: At, d: Vector, spare: Vector) {
