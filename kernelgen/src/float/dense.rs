@@ -107,6 +107,16 @@ pub enum HalfKind {
     BF16,
 }
 
+impl HalfKind {
+    /// The number in two bytes of a file, little end first: exact.
+    pub fn widen(self, bytes: [u8; 2]) -> f32 {
+        match self {
+            Self::F16 => f16::from_le_bytes(bytes).to_f32(),
+            Self::BF16 => bf16::from_le_bytes(bytes).to_f32(),
+        }
+    }
+}
+
 /// Rows of a panel: the outputs that stand in the lanes of one vector.
 pub const PANEL_ROWS: usize = 16;
 

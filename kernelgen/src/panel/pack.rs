@@ -5,11 +5,12 @@ use craftsman_golden::{Scales, TernaryMatrix};
 use super::Geometry;
 use crate::packed::{Layout, PackedMatrix};
 
-/// Writes one row of one segment into its panel.
+/// Writes one lane of one segment into its panel.
 pub(crate) trait PackPanel: Sync {
-    /// `row` are the trits of the segment's columns of the row that lane `lane` of field `field` holds; `bytes` is the
-    /// segment of that panel from its prefix on, and `stride` the distance from one step to the next.
-    fn pack_row(&self, row: &[i8], bytes: &mut [u8], stride: usize, lane: usize, field: usize);
+    /// `rows` are the trits of the segment's columns of the rows that lane `lane` holds, field by field; the last panel may
+    /// have fewer. `bytes` is the segment of that panel from its prefix on, all zeros in this lane, and `stride` the
+    /// distance from one step to the next.
+    fn pack_lane(&self, rows: &[&[i8]], bytes: &mut [u8], stride: usize, lane: usize);
 }
 
 /// Packs one matrix, or a gate/up pair, into `layout`.
@@ -39,16 +40,19 @@ fn pack_panel(
     family: &dyn PackPanel,
 ) {
     let stride = geometry.step_bytes * layout.interleave;
-    for row in first..matrix.m().min(first + layout.panel_rows) {
-        let group = (row - first) / layout.lanes;
-        let (part, field, lane) =
-            (group / geometry.fields, group % geometry.fields, (row - first) % layout.lanes);
+    for (part, lane) in
+        (0..layout.interleave).flat_map(|part| (0..layout.lanes).map(move |lane| (part, lane)))
+    {
+        let row = |field| first + (part * geometry.fields + field) * layout.lanes + lane;
+        let there: Vec<usize> = (0..geometry.fields).map(row).filter(|&row| row < matrix.m()).collect();
         let mut segment_at = 0;
-        for segment in matrix.row(row).chunks(layout.segment) {
+        for start in (0..matrix.k()).step_by(layout.segment) {
+            let columns = start..matrix.k().min(start + layout.segment);
+            let rows: Vec<&[i8]> = there.iter().map(|&row| &matrix.row(row)[columns.clone()]).collect();
             // A family with a prefix is never interleaved: see `Geometry::layout`.
             let place = segment_at + part * geometry.step_bytes;
-            family.pack_row(segment, &mut bytes[place..], stride, lane, field);
-            segment_at += geometry.segment_bytes(segment.len()) * layout.interleave;
+            family.pack_lane(&rows, &mut bytes[place..], stride, lane);
+            segment_at += geometry.segment_bytes(columns.len()) * layout.interleave;
         }
     }
 }

@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use craftsman_golden::quants::{QuantError, QuantKind, QuantMatrix};
-use craftsman_kernelgen::float::{DenseMatrix, PackedDense};
+use craftsman_kernelgen::float::{DenseMatrix, HalfKind, PackedDense};
 
+use crate::container::Bytes;
 use crate::layer::{self, Linear, Product, Quantised, sized};
 use crate::load::Loader;
 use crate::threads::Threads;
@@ -14,9 +15,11 @@ use crate::{ErrorKind, Model, ModelError};
 /// Rows that one job rounds.
 const ROWS: usize = 512;
 
-/// The vectors of the tokens, `[vocab, hidden]`, as they are stored.
+/// The vectors of the tokens, `[vocab, hidden]`, as they are stored: only a few are read.
 #[derive(Debug, Clone)]
 pub(crate) enum Embedding {
+    /// Numbers of sixteen bits, in the file.
+    Halves(HalfKind, Bytes),
     Dense(Arc<PackedDense>),
     Quant(Arc<QuantMatrix>),
 }
@@ -25,24 +28,41 @@ impl Embedding {
     /// The tensor `name` of a checkpoint.
     pub(crate) fn load(loader: &Loader, name: &str) -> Result<Self, ModelError> {
         let shape = [loader.config.vocab, loader.config.hidden];
-        Ok(match loader.quants(name, shape)? {
-            Some(matrix) => Self::Quant(Arc::new(matrix)),
-            None => Self::Dense(Arc::new(loader.dense(name, shape)?)),
+        if let Some(matrix) = loader.quants(name, shape)? {
+            return Ok(Self::Quant(Arc::new(matrix)));
+        }
+        Ok(match loader.checkpoint.halves(name)? {
+            Some((kind, bytes)) if bytes.len() == 2 * shape[0] * shape[1] => Self::Halves(kind, bytes),
+            _ => Self::Dense(Arc::new(loader.dense(name, shape)?)),
         })
     }
 
     /// The vector of one token.
     pub(crate) fn row(&self, token: usize, out: &mut [f32]) {
         match self {
+            Self::Halves(kind, bytes) => {
+                let halves = bytes.as_chunks::<2>().0[token * out.len()..].iter();
+                out.iter_mut().zip(halves).for_each(|(out, half)| *out = kind.widen(*half));
+            }
             Self::Dense(matrix) => matrix.row(token, out),
             Self::Quant(matrix) => out.copy_from_slice(&matrix.row_f32(token)),
         }
     }
 
+    /// Bytes in memory; what is in the file is not counted.
     pub(crate) fn bytes(&self) -> usize {
         match self {
+            Self::Halves(..) => 0,
             Self::Dense(matrix) => matrix.bytes(),
             Self::Quant(matrix) => matrix.bytes().len(),
+        }
+    }
+
+    /// Bytes that reading one of `vocab` vectors reads.
+    pub(crate) fn row_bytes(&self, vocab: usize) -> usize {
+        match self {
+            Self::Halves(_, bytes) => bytes.len() / vocab,
+            other => other.bytes() / vocab,
         }
     }
 }

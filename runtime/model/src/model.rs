@@ -220,7 +220,7 @@ impl Model {
     /// Bytes of packed weights that decoding one token reads: all but the experts it does not use, and of the embedding
     /// one row.
     pub fn weight_bytes_per_token(&self) -> usize {
-        let row = self.embedding.bytes() / self.config.vocab;
+        let row = self.embedding.row_bytes(self.config.vocab);
         row + self.head.bytes() + self.blocks.iter().map(Block::bytes_per_token).sum::<usize>()
     }
 

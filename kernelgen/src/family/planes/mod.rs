@@ -133,23 +133,51 @@ impl Planes {
 }
 
 impl PackPanel for Planes {
-    fn pack_row(&self, row: &[i8], bytes: &mut [u8], stride: usize, lane: usize, field: usize) {
-        let weight = u32::from(self.0.weights[field]);
-        let mut add = |step: usize, columns: [i8; 4]| {
-            if let Some(word) = bytes[step * stride + 4 * lane..].first_chunk_mut::<4>() {
-                // Four products and four sums at once: none is as large as 256.
-                let codes = u32::from_le_bytes(columns.map(|trit| (trit + 1) as u8));
-                *word = (u32::from_le_bytes(*word) + codes * weight).to_le_bytes();
+    fn pack_lane(&self, rows: &[&[i8]], bytes: &mut [u8], stride: usize, lane: usize) {
+        let bytes = &mut bytes[4 * lane..];
+        match *rows {
+            [a, b, c, d] => pack_words(self.0, [a, b, c, d], bytes, stride),
+            [a, b, c, d, e] => pack_words(self.0, [a, b, c, d, e], bytes, stride),
+            // Rows that do not exist are as if they were all of -1, whose code is zero.
+            _ => {
+                let missing = vec![-1; rows.first().map_or(0, |row| row.len())];
+                let row = |field: usize| rows.get(field).copied().unwrap_or(&missing);
+                pack_words(self.0, std::array::from_fn::<_, 5, _>(row), bytes, stride);
             }
-        };
-        let (steps, rest) = row.as_chunks::<4>();
-        steps.iter().enumerate().for_each(|(step, columns)| add(step, *columns));
-        if !rest.is_empty() {
-            let mut columns = [-1; 4];
-            columns[..rest.len()].copy_from_slice(rest);
-            add(steps.len(), columns);
         }
     }
+}
+
+/// The sums of the codes of `F` rows, four columns a word, each word `stride` bytes behind the last.
+fn pack_words<const F: usize>(packing: &Packing, rows: [&[i8]; F], bytes: &mut [u8], stride: usize) {
+    let mut weights = [0; F];
+    weights.iter_mut().zip(packing.weights).for_each(|(to, weight)| *to = u32::from(*weight));
+    let sum = |columns: [[i8; 4]; F]| {
+        // Four sums of products at once: none is as large as 256.
+        columns.into_iter().zip(weights).map(|(columns, weight)| codes(columns) * weight).sum::<u32>()
+    };
+    let steps = rows[0].len() / 4;
+    let whole = rows.map(|row| &row.as_chunks::<4>().0[..steps]);
+    let mut words = bytes.chunks_mut(stride).filter_map(|step| step.first_chunk_mut::<4>());
+    for (step, word) in (0..steps).zip(&mut words) {
+        *word = sum(whole.map(|row| row[step])).to_le_bytes();
+    }
+    if !rows[0].len().is_multiple_of(4)
+        && let Some(word) = words.next()
+    {
+        *word = sum(rows.map(|row| {
+            let mut columns = [-1; 4];
+            columns.iter_mut().zip(&row[4 * steps..]).for_each(|(column, trit)| *column = *trit);
+            columns
+        }))
+        .to_le_bytes();
+    }
+}
+
+/// Trit plus one, of four.
+fn codes(trits: [i8; 4]) -> u32 {
+    let low = u32::from_le_bytes(trits.map(i8::cast_unsigned)) & 0x0303_0303;
+    (low + 0x0101_0101) & 0x0303_0303
 }
 
 /// Tiles worth trying: as many independent sums as the registers hold, in fewer and more streams, near and far ahead.

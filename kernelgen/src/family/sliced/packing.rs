@@ -28,7 +28,9 @@ pub(super) fn geometry(lanes: usize, bits: u8) -> Geometry {
 pub(super) struct SignPlanes;
 
 impl PackPanel for SignPlanes {
-    fn pack_row(&self, row: &[i8], bytes: &mut [u8], stride: usize, lane: usize, _: usize) {
+    fn pack_lane(&self, rows: &[&[i8]], bytes: &mut [u8], stride: usize, lane: usize) {
+        // A panel has one field.
+        let [row] = rows else { return };
         let vector_bytes = stride / (2 * HALVES);
         let minus = row.iter().filter(|&&trit| trit < 0).count() as u32;
         bytes[4 * lane..][..4].copy_from_slice(&minus.to_ne_bytes());

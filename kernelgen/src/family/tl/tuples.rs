@@ -111,6 +111,12 @@ impl Packer {
 }
 
 impl PackPanel for Packer {
+    fn pack_lane(&self, rows: &[&[i8]], bytes: &mut [u8], stride: usize, lane: usize) {
+        rows.iter().enumerate().for_each(|(field, row)| self.pack_row(row, bytes, stride, lane, field));
+    }
+}
+
+impl Packer {
     fn pack_row(&self, row: &[i8], bytes: &mut [u8], stride: usize, lane: usize, field: usize) {
         let (shift, half, parity) = (field / 4 * 4, field / 2 % 2, field % 2);
         let byte = lane / 4 * 16 + half * 8 + lane % 4 * 2 + parity;
