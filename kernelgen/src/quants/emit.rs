@@ -1,5 +1,7 @@
 //! The product, in the words of the vocabulary.
 
+use std::ops::Range;
+
 use super::layout::{FIELDS, Geometry, STEP_COLUMNS};
 use crate::vocabulary::{Accumulate, Accumulation, Binary, Emitter, Field, Pointer, Shift, Unary, Vector};
 
@@ -8,11 +10,14 @@ const PREFETCH: i64 = 2048;
 /// Bytes that a prefetch brings.
 const CACHE_LINE: i64 = 64;
 
-/// Slots of the work space: totals, then the `d` of scales and of minimums, each a vector a field.
-const TOTALS: usize = 0;
-const D: usize = FIELDS;
-const D_MINIMUM: usize = 2 * FIELDS;
-const SLOTS: usize = 3 * FIELDS;
+/// Tokens at a time, which share the work of taking weights and scales apart.
+const TOKENS: usize = 2;
+
+/// Slots of the work space: the `d` of scales and of minimums, then totals token by token, each a vector a field.
+const D: usize = 0;
+const D_MINIMUM: usize = FIELDS;
+const TOTALS: usize = 2 * FIELDS;
+const SLOTS: usize = (2 + TOKENS) * FIELDS;
 
 /// Says the whole product for any number of panels and tokens.
 pub(super) fn emit(geometry: Geometry, e: &mut dyn Emitter) {
@@ -42,6 +47,12 @@ pub(super) fn emit(geometry: Geometry, e: &mut dyn Emitter) {
     }
 }
 
+/// What is summed up at once.
+struct Part {
+    tokens: usize,
+    fields: Range<usize>,
+}
+
 struct Speech<'e> {
     geometry: Geometry,
     weights: Pointer,
@@ -64,12 +75,14 @@ impl Speech<'_> {
         self.e.reload(self.activations, Field::Activations);
         self.e.reload(self.words, Field::TokenWords);
         self.e.copy_field(Field::TokensLeft, Field::Tokens);
-        self.e.begin_while(Field::TokensLeft, 1, "tokens");
-        self.token();
-        self.e.advance(self.weights, -(self.geometry.panel_bytes() as i64));
-        self.finish(rows);
-        self.e.advance(self.output, 4 * self.geometry.m as i64);
-        self.e.end_while();
+        for tokens in [TOKENS, 1] {
+            self.e.begin_while(Field::TokensLeft, tokens, &format!("{tokens} tokens"));
+            self.tokens(tokens);
+            self.e.advance(self.weights, -(self.geometry.panel_bytes() as i64));
+            self.finish(rows, tokens);
+            self.e.advance(self.output, (4 * tokens * self.geometry.m) as i64);
+            self.e.end_while();
+        }
         self.e.advance(self.weights, self.geometry.panel_bytes() as i64);
         self.e.add_field(Field::Output, 4 * self.geometry.panel_rows());
         self.e.end_while();
@@ -83,11 +96,16 @@ impl Speech<'_> {
         vectors.into_iter().for_each(|vector| self.e.release(vector));
     }
 
-    /// The totals of one token; moves on to the next one's activations and words.
-    fn token(&mut self) {
+    /// Bytes of one token's words: its scale and the sums of its blocks.
+    fn word_stride(&self) -> i64 {
+        4 * (1 + self.geometry.k / self.geometry.kind.block) as i64
+    }
+
+    /// The totals of so many tokens; moves on to the next one's activations and words.
+    fn tokens(&mut self, tokens: usize) {
         let zero = self.e.vector();
         self.e.zero(zero);
-        (0..FIELDS).for_each(|field| self.e.store(self.scratch, self.slot(TOTALS + field), zero));
+        (0..tokens * FIELDS).for_each(|slot| self.e.store(self.scratch, self.slot(TOTALS + slot), zero));
         self.e.release(zero);
         self.e.advance(self.words, 4);
         let Geometry { kind, k, .. } = self.geometry;
@@ -100,15 +118,17 @@ impl Speech<'_> {
             if groups > 1 {
                 self.e.begin_repeat(groups, &format!("{group} blocks"));
             }
-            self.group(group);
+            self.group(group, tokens);
             if groups > 1 {
                 self.e.end_repeat();
             }
             self.e.end_while();
         }
         if !k.is_multiple_of(span) {
-            self.group(k % span / kind.block);
+            self.group(k % span / kind.block, tokens);
         }
+        self.e.advance(self.activations, ((tokens - 1) * k) as i64);
+        self.e.advance(self.words, (tokens - 1) as i64 * self.word_stride());
     }
 
     /// `d` and `d_minimum` of a superblock into the work space.
@@ -146,41 +166,58 @@ impl Speech<'_> {
         self.e.release(constant);
     }
 
-    /// `blocks` blocks and their scales.
-    fn group(&mut self, blocks: usize) {
+    /// `blocks` blocks and their scales. Several tokens' sums leave room for half of the fields at a time.
+    fn group(&mut self, blocks: usize, tokens: usize) {
         let steps = self.geometry.block_steps();
         for block in 0..blocks {
-            let sums = self.sums(block * steps..(block + 1) * steps);
-            self.add(block, &sums);
-            self.release(sums.into_iter().flatten());
+            for first in (0..FIELDS).step_by(FIELDS / tokens) {
+                let part = Part { tokens, fields: first..first + FIELDS / tokens };
+                let sums = self.sums(&part, block * steps..(block + 1) * steps);
+                self.add(&part, block, &sums);
+                self.release(sums.into_iter().flatten());
+            }
         }
         self.e.advance(self.weights, self.slot(self.geometry.group_vectors(blocks)));
         self.e.advance(self.activations, (blocks * self.geometry.kind.block) as i64);
         self.e.advance(self.words, 4 * blocks as i64);
     }
 
-    /// Products of one block, by plane and field, in 32-bit lanes.
-    fn sums(&mut self, steps: std::ops::Range<usize>) -> Vec<[Vector; FIELDS]> {
+    /// Products of one block, by plane, and there field by field and token by token, in 32-bit lanes.
+    fn sums(&mut self, part: &Part, steps: Range<usize>) -> Vec<Vec<Vector>> {
         let planes = self.geometry.planes();
-        let sums: Vec<_> = planes.iter().map(|_| [(); FIELDS].map(|()| self.e.vector())).collect();
+        let count = part.fields.len() * part.tokens;
+        let sums: Vec<Vec<_>> =
+            planes.iter().map(|_| (0..count).map(|_| self.e.vector()).collect()).collect();
         sums.iter().flatten().for_each(|&sum| self.e.zero(sum));
-        let [x, w, part] = [(); 3].map(|()| self.e.vector());
+        let x: Vec<Vector> = (0..part.tokens).map(|_| self.e.vector()).collect();
+        let [w, codes] = [(); 2].map(|()| self.e.vector());
+        let product = if part.tokens > 1 { self.e.vector() } else { codes };
         for step in steps {
-            self.e.broadcast(x, self.activations, (step * STEP_COLUMNS) as i64);
+            for (token, &x) in x.iter().enumerate() {
+                let place = step * STEP_COLUMNS + token * self.geometry.k;
+                self.e.broadcast(x, self.activations, place as i64);
+            }
             let mut vector = self.geometry.scale_vectors() + step * self.geometry.step_vectors();
             for (&bits, sums) in planes.iter().zip(&sums) {
                 let fields = 8 / bits as usize;
-                for sums in sums.chunks(fields) {
-                    self.load(w, vector);
-                    for (place, &sum) in sums.iter().enumerate() {
-                        self.field(part, w, bits, place);
-                        self.multiply(sum, part, x);
+                let mut loaded = None;
+                for (field, sums) in part.fields.clone().zip(sums.chunks(part.tokens)) {
+                    if loaded.replace(field / fields) != Some(field / fields) {
+                        self.load(w, vector + field / fields);
                     }
-                    vector += 1;
+                    self.field(codes, w, bits, field % fields);
+                    for (&sum, &x) in sums.iter().zip(&x) {
+                        self.multiply(sum, codes, x, product);
+                    }
                 }
+                vector += FIELDS.div_ceil(fields);
             }
         }
-        self.release([x, w, part]);
+        if product != codes {
+            self.e.release(product);
+        }
+        self.release([w, codes]);
+        self.release(x);
         self.widen(&sums);
         sums
     }
@@ -205,17 +242,17 @@ impl Speech<'_> {
         self.e.binary(Binary::And, part, part, mask);
     }
 
-    /// `sum += part * x`. In 16-bit lanes a block's 8 pairs of products of at most 15 * 128 fit.
-    fn multiply(&mut self, sum: Vector, part: Vector, x: Vector) {
+    /// `sum += codes * x`, by way of `product` in 16-bit lanes, where a block's 8 pairs of products of at most 15 * 128 fit.
+    fn multiply(&mut self, sum: Vector, codes: Vector, x: Vector, product: Vector) {
         if self.e.accumulation() == Accumulation::Pairs {
-            self.e.binary(Binary::MulPairs, part, part, x);
-            self.e.binary(Binary::Add16, sum, sum, part);
+            self.e.binary(Binary::MulPairs, product, codes, x);
+            self.e.binary(Binary::Add16, sum, sum, product);
         } else {
-            self.e.accumulate(Accumulate::Dot, sum, part, x);
+            self.e.accumulate(Accumulate::Dot, sum, codes, x);
         }
     }
 
-    fn widen(&mut self, sums: &[[Vector; FIELDS]]) {
+    fn widen(&mut self, sums: &[Vec<Vector>]) {
         if self.e.accumulation() == Accumulation::Pairs {
             let ones = self.e.vector();
             self.e.pattern(ones, &0x0001_0001_u32.to_le_bytes());
@@ -225,37 +262,52 @@ impl Speech<'_> {
     }
 
     /// One block's sums, times their scales, onto the totals.
-    fn add(&mut self, block: usize, sums: &[[Vector; FIELDS]]) {
+    fn add(&mut self, part: &Part, block: usize, sums: &[Vec<Vector>]) {
         let kind = self.geometry.kind;
-        // The sum of the activations, times the code of zero.
-        let correction = self.e.vector();
-        if kind.zero > 0 {
-            self.e.broadcast(correction, self.words, 4 * block as i64);
+        // The sums of the activations, times the code of zero.
+        let corrections: Vec<Vector> = (0..part.tokens).map(|_| self.e.vector()).collect();
+        for (token, &correction) in corrections.iter().enumerate().filter(|_| kind.zero > 0) {
+            self.e.broadcast(correction, self.words, self.sum_offset(block, token));
             self.e.shift(Shift::Left32, correction, correction, kind.zero.ilog2() as u8);
         }
         let [scale, total] = [(); 2].map(|()| self.e.vector());
-        for field in 0..FIELDS {
-            let sum = sums[0][field];
-            if let Some(high) = sums.get(1) {
-                self.e.shift(Shift::Left32, high[field], high[field], 4);
-                self.e.binary(Binary::Add32, sum, sum, high[field]);
-            }
-            if kind.zero > 0 {
-                self.e.binary(Binary::Sub32, sum, sum, correction);
-            }
-            self.e.unary(Unary::ToFloat, sum, sum);
-            self.e.load(total, self.scratch, self.slot(TOTALS + field));
+        for (place, field) in part.fields.clone().enumerate() {
             self.scale(scale, 0, field, block);
-            self.e.accumulate(Accumulate::MulAddFloat, total, sum, scale);
+            for (token, &correction) in corrections.iter().enumerate() {
+                let sum = sums[0][place * part.tokens + token];
+                if let Some(high) = sums.get(1).map(|high| high[place * part.tokens + token]) {
+                    self.e.shift(Shift::Left32, high, high, 4);
+                    self.e.binary(Binary::Add32, sum, sum, high);
+                }
+                if kind.zero > 0 {
+                    self.e.binary(Binary::Sub32, sum, sum, correction);
+                }
+                self.e.unary(Unary::ToFloat, sum, sum);
+                let slot = self.slot(TOTALS + token * FIELDS + field);
+                self.e.load(total, self.scratch, slot);
+                self.e.accumulate(Accumulate::MulAddFloat, total, sum, scale);
+                self.e.store(self.scratch, slot, total);
+            }
             if kind.minimums {
                 self.scale(scale, 1, field, block);
-                self.e.broadcast(sum, self.words, 4 * block as i64);
-                self.e.unary(Unary::ToFloat, sum, sum);
-                self.e.accumulate(Accumulate::MulSubFloat, total, sum, scale);
+                for token in 0..part.tokens {
+                    let sum = sums[0][place * part.tokens + token];
+                    self.e.broadcast(sum, self.words, self.sum_offset(block, token));
+                    self.e.unary(Unary::ToFloat, sum, sum);
+                    let slot = self.slot(TOTALS + token * FIELDS + field);
+                    self.e.load(total, self.scratch, slot);
+                    self.e.accumulate(Accumulate::MulSubFloat, total, sum, scale);
+                    self.e.store(self.scratch, slot, total);
+                }
             }
-            self.e.store(self.scratch, self.slot(TOTALS + field), total);
         }
-        self.release([correction, scale, total]);
+        self.release(corrections);
+        self.release([scale, total]);
+    }
+
+    /// Where the sum of a block's activations lies, seen from the words pointer.
+    fn sum_offset(&self, block: usize, token: usize) -> i64 {
+        4 * block as i64 + token as i64 * self.word_stride()
     }
 
     /// `to` = the scales (`part` 0) or minimums of a block of a group.
@@ -277,16 +329,19 @@ impl Speech<'_> {
     }
 
     /// y = total / a, for the rows that exist. The words are those of the next token already.
-    fn finish(&mut self, rows: usize) {
-        let Geometry { kind, k, lanes, .. } = self.geometry;
+    fn finish(&mut self, rows: usize, tokens: usize) {
+        let Geometry { m, lanes, .. } = self.geometry;
         let [a, y] = [(); 2].map(|()| self.e.vector());
-        self.e.broadcast(a, self.words, -4 * (1 + k / kind.block) as i64);
-        for field in 0..FIELDS {
-            let here = rows.saturating_sub(field * lanes).min(lanes);
-            if here > 0 {
-                self.e.load(y, self.scratch, self.slot(TOTALS + field));
-                self.e.binary(Binary::DivFloat, y, y, a);
-                self.e.store_lanes(self.output, (4 * field * lanes) as i64, y, here);
+        for token in 0..tokens {
+            self.e.broadcast(a, self.words, -((tokens - token) as i64) * self.word_stride());
+            for field in 0..FIELDS {
+                let here = rows.saturating_sub(field * lanes).min(lanes);
+                if here > 0 {
+                    self.e.load(y, self.scratch, self.slot(TOTALS + token * FIELDS + field));
+                    self.e.binary(Binary::DivFloat, y, y, a);
+                    let place = 4 * (token * m + field * lanes);
+                    self.e.store_lanes(self.output, place as i64, y, here);
+                }
             }
         }
         self.release([a, y]);
