@@ -193,16 +193,18 @@ impl<'e> Walk<'e> {
 
     /// Moves weights and activations past `steps` steps.
     pub(crate) fn advance(&mut self, steps: usize) {
-        let weights = steps * self.geometry.step_bytes * self.tile.interleave();
-        self.e.advance(self.weights, weights as i64);
-        self.e.advance(self.activations, (steps * self.geometry.input_step_bytes) as i64);
+        self.go(steps as i64);
     }
 
     /// Moves weights and activations back by `steps` steps.
     pub(crate) fn go_back(&mut self, steps: usize) {
-        let weights = steps * self.geometry.step_bytes * self.tile.interleave();
-        self.e.advance(self.weights, -(weights as i64));
-        self.e.advance(self.activations, -((steps * self.geometry.input_step_bytes) as i64));
+        self.go(-(steps as i64));
+    }
+
+    fn go(&mut self, steps: i64) {
+        let weights = self.geometry.step_bytes * self.tile.interleave();
+        self.e.advance(self.weights, steps * weights as i64);
+        self.e.advance(self.activations, steps * self.geometry.input_step_bytes as i64);
     }
 
     /// Where slot `slot` of the work space lies.

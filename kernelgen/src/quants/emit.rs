@@ -11,13 +11,13 @@ const PREFETCH: i64 = 2048;
 const CACHE_LINE: i64 = 64;
 
 /// Tokens at a time, which share the work of taking weights and scales apart.
-const TOKENS: usize = 2;
+const TOGETHER: usize = 2;
 
 /// Slots of the work space: the `d` of scales and of minimums, then totals token by token, each a vector a field.
 const D: usize = 0;
 const D_MINIMUM: usize = FIELDS;
 const TOTALS: usize = 2 * FIELDS;
-const SLOTS: usize = (2 + TOKENS) * FIELDS;
+const SLOTS: usize = (2 + TOGETHER) * FIELDS;
 
 /// Says the whole product for any number of panels and tokens.
 pub(super) fn emit(geometry: Geometry, e: &mut dyn Emitter) {
@@ -75,7 +75,7 @@ impl Speech<'_> {
         self.e.reload(self.activations, Field::Activations);
         self.e.reload(self.words, Field::TokenWords);
         self.e.copy_field(Field::TokensLeft, Field::Tokens);
-        for tokens in [TOKENS, 1] {
+        for tokens in [TOGETHER, 1] {
             self.e.begin_while(Field::TokensLeft, tokens, &format!("{tokens} tokens"));
             self.tokens(tokens);
             self.e.advance(self.weights, -(self.geometry.panel_bytes() as i64));
@@ -271,8 +271,12 @@ impl Speech<'_> {
             self.e.shift(Shift::Left32, correction, correction, kind.zero.ilog2() as u8);
         }
         let [scale, total] = [(); 2].map(|()| self.e.vector());
+        let minimum = kind.minimums.then(|| self.e.vector());
         for (place, field) in part.fields.clone().enumerate() {
             self.scale(scale, 0, field, block);
+            if let Some(minimum) = minimum {
+                self.scale(minimum, 1, field, block);
+            }
             for (token, &correction) in corrections.iter().enumerate() {
                 let sum = sums[0][place * part.tokens + token];
                 if let Some(high) = sums.get(1).map(|high| high[place * part.tokens + token]) {
@@ -286,23 +290,17 @@ impl Speech<'_> {
                 let slot = self.slot(TOTALS + token * FIELDS + field);
                 self.e.load(total, self.scratch, slot);
                 self.e.accumulate(Accumulate::MulAddFloat, total, sum, scale);
-                self.e.store(self.scratch, slot, total);
-            }
-            if kind.minimums {
-                self.scale(scale, 1, field, block);
-                for token in 0..part.tokens {
-                    let sum = sums[0][place * part.tokens + token];
+                if let Some(minimum) = minimum {
                     self.e.broadcast(sum, self.words, self.sum_offset(block, token));
                     self.e.unary(Unary::ToFloat, sum, sum);
-                    let slot = self.slot(TOTALS + token * FIELDS + field);
-                    self.e.load(total, self.scratch, slot);
-                    self.e.accumulate(Accumulate::MulSubFloat, total, sum, scale);
-                    self.e.store(self.scratch, slot, total);
+                    self.e.accumulate(Accumulate::MulSubFloat, total, sum, minimum);
                 }
+                self.e.store(self.scratch, slot, total);
             }
         }
         self.release(corrections);
         self.release([scale, total]);
+        self.release(minimum);
     }
 
     /// Where the sum of a block's activations lies, seen from the words pointer.

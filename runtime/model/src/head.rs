@@ -16,7 +16,7 @@ use crate::{ErrorKind, Model, ModelError};
 const ROWS: usize = 512;
 
 /// The vectors of the tokens, `[vocab, hidden]`, as they are stored: only a few are read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Embedding {
     /// Numbers of sixteen bits, in the file.
     Halves(HalfKind, Bytes),
@@ -32,8 +32,8 @@ impl Embedding {
             return Ok(Self::Quant(Arc::new(matrix)));
         }
         Ok(match loader.checkpoint.halves(name)? {
-            Some((kind, bytes)) if bytes.len() == 2 * shape[0] * shape[1] => Self::Halves(kind, bytes),
-            _ => Self::Dense(Arc::new(loader.dense(name, shape)?)),
+            Some((kind, bytes)) => Self::Halves(kind, bytes),
+            None => Self::Dense(Arc::new(loader.dense(name, shape)?)),
         })
     }
 

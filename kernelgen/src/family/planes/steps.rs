@@ -73,15 +73,17 @@ pub(super) struct PlaneSteps {
     plan: &'static Plan,
     lanes: usize,
     accumulation: Accumulation,
-    pairs: bool,
     masks: Vec<(u8, Vector)>,
 }
 
 impl PlaneSteps {
     pub(super) fn new(packing: &'static Packing, plan: &'static Plan, e: &dyn Emitter) -> Self {
-        let accumulation = e.accumulation();
-        let pairs = accumulation == Accumulation::Pairs;
-        Self { packing, plan, lanes: e.lanes(), accumulation, pairs, masks: Vec::new() }
+        Self { packing, plan, lanes: e.lanes(), accumulation: e.accumulation(), masks: Vec::new() }
+    }
+
+    /// Whether products are summed in 16 bits first.
+    fn pairs(&self) -> bool {
+        self.accumulation == Accumulation::Pairs
     }
 
     /// Which sum belongs to a plane.
@@ -96,12 +98,12 @@ impl PlaneSteps {
         let vectors = (0..count).map(|_| walk.e.vector()).collect();
         let sums = Sums { panels, first, vectors };
         sums.vectors.iter().for_each(|&sum| walk.e.zero(sum));
-        if self.pairs {
+        if self.pairs() {
             sums.store(walk);
         }
         let (steps, unroll) = (self.geometry().steps(columns), walk.tile.unroll);
         walk.unrolled(steps, unroll, |walk, steps| self.chunk(walk, extent, steps, &sums));
-        if !self.pairs {
+        if !self.pairs() {
             sums.store(walk);
         }
         walk.release(sums.vectors);
@@ -115,14 +117,14 @@ impl PlaneSteps {
 
     /// `steps` steps in a row, few enough for sixteen-bit sums where those are used.
     fn chunk(&self, w: &mut Walk<'_>, extent: Extent, steps: usize, sums: &Sums) {
-        if self.pairs {
+        if self.pairs() {
             sums.vectors.iter().for_each(|&sum| w.e.zero(sum));
         }
         for step in 0..steps {
             self.step(w, extent, step, sums);
         }
         w.advance(steps);
-        if self.pairs {
+        if self.pairs() {
             sums.widen(w);
         }
     }
@@ -159,7 +161,7 @@ impl PlaneSteps {
         sums: &Sums,
     ) {
         let part = w.e.vector();
-        let product = if self.pairs && x.len() > 1 { w.e.vector() } else { part };
+        let product = if self.pairs() && x.len() > 1 { w.e.vector() } else { part };
         let mut shifted = 0;
         for (plane, Plane { triple, view }) in self.plan.planes.iter().enumerate() {
             if *triple {
@@ -204,7 +206,7 @@ impl PlaneSteps {
                 planes.push(self.view(w, view, current, part, &mut shifted));
             }
         }
-        let product = self.pairs.then(|| w.e.vector());
+        let product = self.pairs().then(|| w.e.vector());
         for token in 0..extent.tokens {
             w.e.broadcast(x, w.activations, w.input_offset(token, step));
             for (plane, &bytes) in planes.iter().enumerate() {
@@ -252,7 +254,7 @@ impl PlaneSteps {
 
     /// `sum += w * x`, by way of `product` where pairs are summed in 16 bits.
     fn dot(&self, w: &mut Walk<'_>, sum: Vector, bytes: Vector, x: Vector, product: Vector) {
-        if self.pairs {
+        if self.pairs() {
             w.e.binary(Binary::MulPairs, product, bytes, x);
             w.e.binary(Binary::Add16, sum, sum, product);
         } else {

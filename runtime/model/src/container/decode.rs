@@ -2,6 +2,7 @@
 
 use craftsman_golden::TernaryMatrix;
 use craftsman_golden::format::Format;
+use craftsman_kernelgen::float::HalfKind;
 pub use craftsman_kernelgen::float::{DenseData, DenseMatrix};
 use half::{bf16, f16};
 
@@ -57,6 +58,16 @@ pub fn dense_matrix(m: usize, k: usize, data: DenseData) -> Result<DenseMatrix, 
     DenseMatrix::new(m, k, data).map_err(|error| ModelError::shape(error.to_string()).because(error))
 }
 
+/// What `count` numbers in `bytes` are, if they are stored in sixteen bits each.
+pub fn half_kind(kind: TensorType, bytes: &[u8], count: usize) -> Option<HalfKind> {
+    match kind.name() {
+        _ if count.checked_mul(2) != Some(bytes.len()) => None,
+        "F16" => Some(HalfKind::F16),
+        "BF16" => Some(HalfKind::BF16),
+        _ => None,
+    }
+}
+
 /// The `rows * cols` numbers of a dense type: F16 and BF16 as they are, F32 and Q8_0 as f32.
 pub fn dense(kind: TensorType, bytes: &[u8], count: usize) -> Result<DenseData, ModelError> {
     let TensorType::Format(format) = kind else { return Err(undecodable(kind.name())) };
@@ -64,10 +75,10 @@ pub fn dense(kind: TensorType, bytes: &[u8], count: usize) -> Result<DenseData, 
         return Err(never_ternary(format.name()));
     }
     let halves = || bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
-    match format.name() {
-        "F16" if bytes.len() == count * 2 => Ok(DenseData::F16(halves().map(f16::from_bits).collect())),
-        "BF16" if bytes.len() == count * 2 => Ok(DenseData::BF16(halves().map(bf16::from_bits).collect())),
-        _ => {
+    match half_kind(kind, bytes, count) {
+        Some(HalfKind::F16) => Ok(DenseData::F16(halves().map(f16::from_bits).collect())),
+        Some(HalfKind::BF16) => Ok(DenseData::BF16(halves().map(bf16::from_bits).collect())),
+        None => {
             let values = format.decode_f32(bytes, 1, count);
             values.map(DenseData::F32).map_err(|error| ModelError::corrupt(error.to_string()).because(error))
         }

@@ -125,16 +125,9 @@ impl Part {
 
     /// The bytes of numbers of sixteen bits, if they are stored as such.
     pub fn halves(&self) -> Option<(HalfKind, &Bytes)> {
-        let (Encoding::Stored(TensorType::Format(format)) | Encoding::Online(TensorType::Format(format))) =
-            self.encoding
-        else {
-            return None;
-        };
-        match format.name() {
-            "F16" => Some((HalfKind::F16, &self.bytes)),
-            "BF16" => Some((HalfKind::BF16, &self.bytes)),
-            _ => None,
-        }
+        let (Encoding::Stored(kind) | Encoding::Online(kind)) = self.encoding else { return None };
+        let half = decode::half_kind(kind, &self.bytes, self.shape.iter().product())?;
+        Some((half, &self.bytes))
     }
 
     /// The numbers of a dense type, as stored.

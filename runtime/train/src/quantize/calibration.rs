@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use craftsman_kernelgen::float::FloatOps;
 use craftsman_model::container::Checkpoint;
-use craftsman_model::{Input, Layerwise, LoadOptions, ModelError};
+use craftsman_model::{ErrorKind, Input, Layerwise, LoadOptions, ModelError};
 
 use super::factor::Metric;
 use super::moments::Moments;
@@ -108,8 +108,8 @@ impl Calibrator {
         let Self { walk, ops, moments, latest } = self;
         moments.clear();
         *latest = None;
-        let mut bytes = 0;
-        walk.step(|Input { tensor, expert, x, k }| {
+        let (mut bytes, mut failed) = (0, None);
+        let stepped = walk.step(|Input { tensor, expert, x, k }| {
             let Some((_, name)) = part(tensor) else { return };
             if SAME_INPUT.iter().any(|(same, _)| *same == name) {
                 return;
@@ -118,7 +118,15 @@ impl Calibrator {
                 bytes += Moments::bytes(k);
                 Moments::new(k, bytes <= MOST_BYTES)
             });
-            entry.add(*ops, x);
-        })
+            if let Err(error) = entry.add(*ops, x) {
+                failed = Some(error);
+            }
+        })?;
+        let no_memory = |error| {
+            let remedy = "calibrate with fewer tokens, or give the process more memory";
+            ModelError::new(ErrorKind::Memory, "no memory for what projections are given", remedy)
+                .because(error)
+        };
+        failed.map_or(Ok(stepped), |error| Err(no_memory(error)))
     }
 }

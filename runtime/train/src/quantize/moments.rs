@@ -37,24 +37,30 @@ impl Moments {
     }
 
     /// Adds rows of `k` numbers.
-    pub(super) fn add(&mut self, ops: FloatOps, x: &[f32]) {
+    ///
+    /// # Errors
+    /// When the operating system has no memory left.
+    pub(super) fn add(&mut self, ops: FloatOps, x: &[f32]) -> std::io::Result<()> {
         let (k, n) = (self.k, x.len() / self.k);
         self.rows += n;
         if !self.is_whole() {
             for row in x.chunks_exact(k) {
                 self.sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x) * f64::from(*x));
             }
-            return;
+            return Ok(());
         }
         // The columns of x as rows: their products with each other are the moments.
         let columns: Vec<f32> = (0..k).flat_map(|column| x.iter().skip(column).step_by(k).copied()).collect();
-        let matrix = DenseMatrix::new(k, n, DenseData::F32(columns.clone())).ok();
-        let Some(packed) = matrix.and_then(|matrix| PackedDense::new(&matrix, 1).ok()) else { return };
+        let matrix = DenseMatrix::new(k, n, DenseData::F32(columns.clone()));
+        // No rows add nothing.
+        let Ok(matrix) = matrix else { return Ok(()) };
+        let packed = PackedDense::new(&matrix, 1)?;
         let mut products = vec![0.0; k * k];
         let mut out = OutputMatrix::new(&mut products, k, k);
         out.split(PANEL_ROWS, PARTS)
             .into_par_iter()
             .for_each(|mut part| ops.dense_matmul(&packed, &columns, &mut part));
         self.sums.iter_mut().zip(products).for_each(|(sum, product)| *sum += f64::from(product));
+        Ok(())
     }
 }
