@@ -70,7 +70,7 @@ impl Kept {
     }
 }
 
-/// Attention over rows in two stretches, as a cache with pages has them.
+/// Attention of queries, one after the other, over rows in two stretches, as a cache with pages has them.
 fn attend(
     ops: FloatOps,
     q: &[f32],
@@ -79,14 +79,19 @@ fn attend(
     cut: usize,
     width: usize,
 ) -> Vec<f32> {
-    let (len, cut) = (keys.len(), cut.min(keys.len()));
-    let (mut scores, mut out) = (Vec::new(), vec![0.0; width]);
+    let (queries, len, cut) = (q.len() / keys.width, keys.len(), cut.min(keys.len()));
+    let (mut scores, mut out) = (vec![vec![f32::NAN; len]; queries], vec![0.0; queries * width]);
     for range in [0..cut, cut..len] {
-        ops.score(q, keys.rows(range), scale, &mut scores);
+        let mut parts: Vec<&mut [f32]> = scores.iter_mut().map(|scores| &mut scores[range.clone()]).collect();
+        ops.score(q, keys.rows(range), scale, &mut parts);
     }
-    ops.softmax(&mut scores);
+    for scores in &mut scores {
+        ops.softmax(scores);
+    }
     for range in [0..cut, cut..len] {
-        ops.mix(&scores[range.clone()], values.rows(range), &mut out);
+        let parts: Vec<&[f32]> = scores.iter().map(|scores| &scores[range.clone()]).collect();
+        let mut outs: Vec<&mut [f32]> = out.chunks_mut(width).collect();
+        ops.mix(&parts, values.rows(range), &mut outs);
     }
     out
 }
@@ -126,10 +131,13 @@ fn three() -> impl Strategy<Value = [Vec<f32>; 3]> {
     (0_usize..200).prop_flat_map(|len| [numbers(len), numbers(len), numbers(len)])
 }
 
-/// A query, keys and values: width, value width, length.
-fn attention() -> impl Strategy<Value = (Vec<f32>, Vec<f32>, Vec<f32>, usize)> {
-    (1_usize..150, 1_usize..150, 1_usize..20)
-        .prop_flat_map(|(d, v, len)| (numbers(d), numbers(d * len), numbers(v * len), Just(v)))
+/// Queries, keys and values, `[queries, d]`, `[len, d]` and `[len, v]`, with `d` and `v`.
+type Attention = (Vec<f32>, Vec<f32>, Vec<f32>, usize, usize);
+
+fn attention() -> impl Strategy<Value = Attention> {
+    (1_usize..150, 1_usize..150, 1_usize..20, 1_usize..6).prop_flat_map(|(d, v, len, queries)| {
+        (numbers(d * queries), numbers(d * len), numbers(v * len), Just(d), Just(v))
+    })
 }
 
 /// Rows, columns, tokens, threads, and numbers for weights and activations.
@@ -280,10 +288,11 @@ proptest! {
     }
 
     #[test]
-    fn attention_equals_golden((q, keys, values, width) in attention(), scale in 0.01_f32..1.0, cut in 0_usize..20) {
+    fn attention_equals_golden((q, keys, values, d, width) in attention(), scale in 0.01_f32..1.0, cut in 0_usize..20) {
         for kind in 0..3 {
-            let (keys, values) = (Kept::new(kind, q.len(), &keys), Kept::new(kind, width, &values));
-            let expected = golden::attention(&q, &keys.widened(), &values.widened(), scale);
+            let (keys, values) = (Kept::new(kind, d, &keys), Kept::new(kind, width, &values));
+            let (k, v) = (keys.widened(), values.widened());
+            let expected: Vec<f32> = q.chunks(d).flat_map(|q| golden::attention(q, &k, &v, scale)).collect();
             for ops in tiers() {
                 let out = attend(ops, &q, [&keys, &values], scale, cut, width);
                 prop_assert_eq!(bits(&out), bits(&expected), "{} kind {}", ops.name(), kind);
@@ -292,11 +301,12 @@ proptest! {
     }
 
     #[test]
-    fn latent_attention_equals_golden((q, rows, _, width) in attention(), scale in 0.01_f32..1.0, cut in 0_usize..20) {
-        let width = width.min(q.len());
+    fn latent_attention_equals_golden((q, rows, _, d, width) in attention(), scale in 0.01_f32..1.0, cut in 0_usize..20) {
+        let width = width.min(d);
         for kind in 0..3 {
-            let rows = Kept::new(kind, q.len(), &rows);
-            let expected = golden::latent_attention(&q, &rows.widened(), width, scale);
+            let rows = Kept::new(kind, d, &rows);
+            let r = rows.widened();
+            let expected: Vec<f32> = q.chunks(d).flat_map(|q| golden::latent_attention(q, &r, width, scale)).collect();
             for ops in tiers() {
                 let out = attend(ops, &q, [&rows, &rows], scale, cut, width);
                 prop_assert_eq!(bits(&out), bits(&expected), "{} kind {}", ops.name(), kind);
@@ -305,7 +315,7 @@ proptest! {
     }
 
     #[test]
-    fn depthwise_equals_golden((_, rows, weights, width) in attention()) {
+    fn depthwise_equals_golden((_, rows, weights, _, width) in attention()) {
         let taps = (rows.len().min(weights.len()) / width).min(4);
         prop_assume!(taps > 0);
         let (rows, weights) = (&rows[..taps * width], &weights[..taps * width]);

@@ -1,64 +1,159 @@
-//! The two products of attention, over a stretch of the rows that a query sees: a cache keeps them in pages.
+//! The two products of attention, of some queries over a stretch of the rows that they see: a cache keeps rows in pages.
 //!
 //! Neither product adds across rows in an order of its own: a score belongs to one row, and the weighted sum of values
 //! goes on from what the output holds. So stretches, one after the other, give what all rows at once would:
 //! [`golden::float::attention`](craftsman_golden::float::attention).
+//!
+//! Rows come from farther away than queries, so queries in pairs share what is loaded of them.
 
 use super::reduce::padded;
 use super::rows::{Bytes, Load, Numbers, Rows};
 use super::vector::Vector;
 
-/// Appends `dot(q, row) * scale` for each row, `q.len()` wide.
+/// `scores[i][j] = dot(q[i], row j) * scale`: `q` is `[scores.len(), rows.width]`.
 #[inline(always)]
-pub(super) fn score<V: Vector>(v: V, q: &[f32], rows: Rows<'_>, scale: f32, scores: &mut Vec<f32>) {
+pub(super) fn score<V: Vector>(v: V, q: &[f32], rows: Rows<'_>, scale: f32, scores: &mut [&mut [f32]]) {
     rows.check();
-    assert_eq!(q.len(), rows.width, "a query as wide as the rows");
-    let len = rows.len;
+    assert_eq!(q.len(), scores.len() * rows.width, "queries as wide as the rows");
+    assert!(scores.iter().all(|scores| scores.len() == rows.len), "a score for every row");
     match rows.numbers {
-        Numbers::F32(numbers) => score_all(v, q, numbers, len, scale, scores),
-        Numbers::F16(numbers) => score_all(v, q, numbers, len, scale, scores),
-        Numbers::Bytes { codes, scales } => score_all(v, q, Bytes { codes, scales }, len, scale, scores),
-    }
-}
-
-/// [`score`] of one kind of numbers: four rows at a time, then one by one.
-#[inline(always)]
-fn score_all<V: Vector>(v: V, q: &[f32], rows: impl Load, len: usize, scale: f32, scores: &mut Vec<f32>) {
-    let quads = len / 4 * 4;
-    for first in (0..quads).step_by(4) {
-        let sums = dots::<V, 4>(v, q, rows, first);
-        scores.extend(v.fold4(sums).map(|sum| sum * scale));
-    }
-    for row in quads..len {
-        let [sum] = dots::<V, 1>(v, q, rows, row);
-        scores.push(v.fold(sum) * scale);
-    }
-}
-
-/// The lanes of the dot products of `q` with `R` rows.
-#[inline(always)]
-fn dots<V: Vector, const R: usize>(v: V, q: &[f32], rows: impl Load, first: usize) -> [V::F; R] {
-    let (groups, tail) = q.as_chunks::<16>();
-    let mut sums = [v.splat(0.0); R];
-    for (group, q16) in groups.iter().enumerate() {
-        let q16 = v.load(q16);
-        for (row, sum) in (first..).zip(&mut sums) {
-            *sum = v.mul_add(q16, rows.group(v, q.len(), row, group), *sum);
+        Numbers::F32(numbers) => score_all(v, q, numbers, rows.width, scale, scores),
+        Numbers::F16(numbers) => score_all(v, q, numbers, rows.width, scale, scores),
+        Numbers::Bytes { codes, scales } => {
+            score_all(v, q, Bytes { codes, scales }, rows.width, scale, scores);
         }
     }
-    if !tail.is_empty() {
-        let q_tail = v.load(&padded(tail, 0.0));
-        for (row, sum) in (first..).zip(&mut sums) {
-            *sum = v.mul_add(q_tail, rows.tail(v, q.len(), row, 16 * groups.len()..q.len()), *sum);
-        }
-    }
-    sums
 }
 
-/// `out[i] += sum over j of p[j] * rows[j][i]`: of rows that are wider than `out`, the first columns.
+/// [`score`] of one kind of numbers: queries in pairs, and the last of an odd number alone with four rows at a time.
 #[inline(always)]
-pub(super) fn mix<V: Vector>(v: V, p: &[f32], rows: Rows<'_>, out: &mut [f32]) {
-    assert!(p.len() == rows.len && out.len() <= rows.width, "a weight a row, and rows as wide as the output");
+fn score_all<V: Vector>(
+    v: V,
+    q: &[f32],
+    rows: impl Load,
+    width: usize,
+    scale: f32,
+    scores: &mut [&mut [f32]],
+) {
+    let product = Scores { q, rows, width, scale };
+    let (len, paired) = (scores.first().map_or(0, |scores| scores.len()), scores.len() / 2 * 2);
+    let (pairs, single) = scores.split_at_mut(paired);
+    let mut row = 0;
+    if V::SUMS == 8 {
+        row = product.pairs::<V, 4>(v, row..len, pairs);
+    }
+    row = product.pairs::<V, 2>(v, row..len, pairs);
+    product.pairs::<V, 1>(v, row..len, pairs);
+    if let [single] = single {
+        let quads = len / 4 * 4;
+        for row in (0..quads).step_by(4) {
+            product.tile::<V, 1, 4>(v, paired, row, std::array::from_mut(single));
+        }
+        for row in quads..len {
+            product.tile::<V, 1, 1>(v, paired, row, std::array::from_mut(single));
+        }
+    }
+}
+
+/// The product of queries and rows.
+#[derive(Clone, Copy)]
+struct Scores<'a, L> {
+    q: &'a [f32],
+    rows: L,
+    width: usize,
+    scale: f32,
+}
+
+impl<L: Load> Scores<'_, L> {
+    /// The scores of some rows, `R` at a time, for pairs of queries; says which row was not reached.
+    #[inline(always)]
+    fn pairs<V: Vector, const R: usize>(
+        self,
+        v: V,
+        rows: std::ops::Range<usize>,
+        scores: &mut [&mut [f32]],
+    ) -> usize {
+        let (pairs, _) = scores.as_chunks_mut::<2>();
+        let end = rows.end - rows.len() % R;
+        for row in (rows.start..end).step_by(R) {
+            for (index, pair) in pairs.iter_mut().enumerate() {
+                self.tile::<V, 2, R>(v, 2 * index, row, pair);
+            }
+        }
+        end
+    }
+
+    /// The scores of `R` rows for `Q` queries, from `query` and `row` on.
+    #[inline(always)]
+    fn tile<V: Vector, const Q: usize, const R: usize>(
+        self,
+        v: V,
+        query: usize,
+        row: usize,
+        scores: &mut [&mut [f32]; Q],
+    ) {
+        let sums = self.dots::<V, Q, R>(v, query, row);
+        let mut folded = [[0.0; R]; Q];
+        let (quads, rest) = sums.as_flattened().as_chunks::<4>();
+        let (folded_quads, folded_rest) = folded.as_flattened_mut().as_chunks_mut::<4>();
+        for (folded, &sums) in folded_quads.iter_mut().zip(quads) {
+            *folded = v.fold4(sums);
+        }
+        for (folded, &sum) in folded_rest.iter_mut().zip(rest) {
+            *folded = v.fold(sum);
+        }
+        for (scores, folded) in scores.iter_mut().zip(folded) {
+            scores[row..row + R].copy_from_slice(&folded.map(|sum| sum * self.scale));
+        }
+    }
+
+    /// The lanes of the dot products of `Q` queries with `R` rows.
+    #[inline(always)]
+    fn dots<V: Vector, const Q: usize, const R: usize>(
+        self,
+        v: V,
+        query: usize,
+        row: usize,
+    ) -> [[V::F; R]; Q] {
+        let width = self.width;
+        let groups = width / 16;
+        let mut queries = [self.q; Q];
+        for (index, q) in queries.iter_mut().enumerate() {
+            *q = &self.q[(query + index) * width..][..width];
+        }
+        let mut sums = [[v.splat(0.0); R]; Q];
+        for group in 0..groups {
+            let mut numbers = [v.splat(0.0); R];
+            for (row, numbers) in (row..).zip(&mut numbers) {
+                *numbers = self.rows.group(v, width, row, group);
+            }
+            for (sums, q) in sums.iter_mut().zip(queries) {
+                let q: &[f32; 16] = q[16 * group..].first_chunk().expect("whole groups");
+                let q = v.load(q);
+                for (sum, numbers) in sums.iter_mut().zip(numbers) {
+                    *sum = v.mul_add(q, numbers, *sum);
+                }
+            }
+        }
+        if !width.is_multiple_of(16) {
+            for (sums, q) in sums.iter_mut().zip(queries) {
+                let q = v.load(&padded(&q[16 * groups..], 0.0));
+                for (row, sum) in (row..).zip(sums) {
+                    *sum = v.mul_add(q, self.rows.tail(v, width, row, 16 * groups..width), *sum);
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// `out[i][c] += sum over j of p[i][j] * rows[j][c]`: of rows that are wider than the outputs, the first columns.
+#[inline(always)]
+pub(super) fn mix<V: Vector>(v: V, p: &[&[f32]], rows: Rows<'_>, out: &mut [&mut [f32]]) {
+    rows.check();
+    let columns = out.first().map_or(0, |out| out.len());
+    assert!(p.len() == out.len() && p.iter().all(|p| p.len() == rows.len), "a weight a row");
+    assert!(columns <= rows.width && out.iter().all(|out| out.len() == columns), "columns of the rows");
     match rows.numbers {
         Numbers::F32(numbers) => mix_all(v, p, numbers, rows.width, out),
         Numbers::F16(numbers) => mix_all(v, p, numbers, rows.width, out),
@@ -66,50 +161,92 @@ pub(super) fn mix<V: Vector>(v: V, p: &[f32], rows: Rows<'_>, out: &mut [f32]) {
     }
 }
 
-/// [`mix`] of one kind of numbers: 64 columns at a time, then 16, then the rest.
+/// [`mix`] of one kind of numbers: 64 columns at a time, then 16, then the rest; queries in pairs.
 #[inline(always)]
-fn mix_all<V: Vector>(v: V, p: &[f32], rows: impl Load, width: usize, out: &mut [f32]) {
-    let mut start = 0;
-    while start + 64 <= out.len() {
-        mix_columns::<V, 4>(v, p, rows, width, start, out);
-        start += 64;
-    }
-    while start + 16 <= out.len() {
-        mix_columns::<V, 1>(v, p, rows, width, start, out);
-        start += 16;
-    }
-    if start < out.len() {
-        let mut sum = v.load(&padded(&out[start..], 0.0));
-        for (row, &p) in p.iter().enumerate() {
-            sum = v.mul_add(v.splat(p), rows.tail(v, width, row, start..out.len()), sum);
+fn mix_all<V: Vector>(v: V, p: &[&[f32]], rows: impl Load, width: usize, out: &mut [&mut [f32]]) {
+    let product = Mixture { rows, width };
+    let columns = out.first().map_or(0, |out| out.len());
+    let whole = columns / 64 * 64;
+    for start in (0..whole).step_by(64) {
+        let ((pairs, single), (outs, single_out)) = (p.as_chunks::<2>(), out.as_chunks_mut::<2>());
+        for (pair, out) in pairs.iter().zip(outs) {
+            if V::SUMS == 8 {
+                product.tile::<V, 2, 4>(v, pair, start, out);
+            } else {
+                product.tile::<V, 2, 2>(v, pair, start, out);
+                product.tile::<V, 2, 2>(v, pair, start + 32, out);
+            }
         }
-        let rest = out.len() - start;
-        out[start..].copy_from_slice(&v.array(sum)[..rest]);
+        if let ([single], [out]) = (single, single_out) {
+            product.tile::<V, 1, 4>(v, &[single], start, std::array::from_mut(out));
+        }
+    }
+    for (p, out) in p.iter().zip(out) {
+        product.rest(v, p, whole, out);
     }
 }
 
-/// [`mix_all`] for `16 C` columns.
-#[inline(always)]
-fn mix_columns<V: Vector, const C: usize>(
-    v: V,
-    p: &[f32],
-    rows: impl Load,
+/// The product of weights and rows.
+#[derive(Clone, Copy)]
+struct Mixture<L> {
+    rows: L,
+    /// Numbers of a row.
     width: usize,
-    start: usize,
-    out: &mut [f32],
-) {
-    let (groups, _) = out[start..start + 16 * C].as_chunks_mut::<16>();
-    let mut sums = [v.splat(0.0); C];
-    for (sum, group) in sums.iter_mut().zip(&*groups) {
-        *sum = v.load(group);
-    }
-    for (row, &p) in p.iter().enumerate() {
-        let p = v.splat(p);
-        for (c, sum) in sums.iter_mut().enumerate() {
-            *sum = v.mul_add(p, rows.group(v, width, row, start / 16 + c), *sum);
+}
+
+impl<L: Load> Mixture<L> {
+    /// The columns from `start` on of one query.
+    #[inline(always)]
+    fn rest<V: Vector>(self, v: V, p: &[f32], mut start: usize, out: &mut [f32]) {
+        while start + 16 <= out.len() {
+            self.tile::<V, 1, 1>(v, &[p], start, &mut [&mut *out]);
+            start += 16;
+        }
+        if start < out.len() {
+            let mut sum = v.load(&padded(&out[start..], 0.0));
+            for (row, &p) in p.iter().enumerate() {
+                sum = v.mul_add(v.splat(p), self.rows.tail(v, self.width, row, start..out.len()), sum);
+            }
+            let rest = out.len() - start;
+            out[start..].copy_from_slice(&v.array(sum)[..rest]);
         }
     }
-    for (group, sum) in groups.iter_mut().zip(sums) {
-        *group = v.array(sum);
+
+    /// `16 C` columns from `start` on of `Q` queries.
+    #[inline(always)]
+    fn tile<V: Vector, const Q: usize, const C: usize>(
+        self,
+        v: V,
+        p: &[&[f32]; Q],
+        start: usize,
+        out: &mut [&mut [f32]; Q],
+    ) {
+        let mut sums = [[v.splat(0.0); C]; Q];
+        for (sums, out) in sums.iter_mut().zip(&*out) {
+            let (groups, _) = out[start..start + 16 * C].as_chunks::<16>();
+            for (sum, group) in sums.iter_mut().zip(groups) {
+                *sum = v.load(group);
+            }
+        }
+        let len = p[0].len();
+        let p = p.map(|p| &p[..len]);
+        for row in 0..len {
+            let mut numbers = [v.splat(0.0); C];
+            for (c, numbers) in numbers.iter_mut().enumerate() {
+                *numbers = self.rows.group(v, self.width, row, start / 16 + c);
+            }
+            for (sums, p) in sums.iter_mut().zip(p) {
+                let p = v.splat(p[row]);
+                for (sum, numbers) in sums.iter_mut().zip(numbers) {
+                    *sum = v.mul_add(p, numbers, *sum);
+                }
+            }
+        }
+        for (sums, out) in sums.into_iter().zip(out) {
+            let (groups, _) = out[start..start + 16 * C].as_chunks_mut::<16>();
+            for (sum, group) in sums.into_iter().zip(groups) {
+                *group = v.array(sum);
+            }
+        }
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn product<V: Vector, T: Storage>(
         let token = group * TOKEN_GROUP;
         if x.len() == k {
             walk::<V, T, 4, 1>(v, panels, x, k, token, out);
-        } else if V::PREFILL_PANELS == 2 {
+        } else if V::SUMS == 8 {
             walk::<V, T, 2, 4>(v, panels, x, k, token, out);
         } else {
             walk::<V, T, 1, 4>(v, panels, x, k, token, out);

@@ -103,15 +103,15 @@ impl FloatOps {
         unsafe { (self.operations.axpy)(p, v, acc) }
     }
 
-    /// Appends to `scores` the scores `dot(q, row) * scale` of some rows that a query head sees.
-    pub fn score(&self, q: &[f32], rows: Rows<'_>, scale: f32, scores: &mut Vec<f32>) {
+    /// `scores[i][j] = dot(q[i], row j) * scale`: the scores of some rows for queries that see them; `q` is `[scores.len(), rows.width]`.
+    pub fn score(&self, q: &[f32], rows: Rows<'_>, scale: f32, scores: &mut [&mut [f32]]) {
         // SAFETY: as in `rms_norm`.
         unsafe { (self.operations.score)(q, rows, scale, scores) }
     }
 
-    /// `out[i] += sum over j of p[j] * rows[j][i]`, in ascending `j`: what some rows, weighted by `p`, add to the answer of
-    /// a query head. Of rows that are wider than `out` the first columns count.
-    pub fn mix(&self, p: &[f32], rows: Rows<'_>, out: &mut [f32]) {
+    /// `out[i][c] += sum over j of p[i][j] * rows[j][c]`, in ascending `j`: what some rows, weighted by `p`, add to the answers
+    /// of queries. Of rows that are wider than the answers the first columns count.
+    pub fn mix(&self, p: &[&[f32]], rows: Rows<'_>, out: &mut [&mut [f32]]) {
         // SAFETY: as in `rms_norm`.
         unsafe { (self.operations.mix)(p, rows, out) }
     }

@@ -70,20 +70,28 @@ simulated!(sum_and_maxima, |v, a, _b, out, _s| {
     out[0] = reduce::sum(v, x);
     out[16..32].copy_from_slice(&reduce::maxima(v, x));
 });
-simulated!(attend, |v, a, b, out, scratch| {
-    let numbers = Numbers::F32(b);
-    attention::score(v, &a[..20], Rows { len: 8, width: 20, numbers }, 0.3, scratch);
-    attention::mix(v, &a[..2], Rows { len: 2, width: 80, numbers }, &mut out[..80]);
-    out[80..88].copy_from_slice(scratch);
+// Three queries over seven rows of 20: pairs and the odd one, quads of rows and what is left. Then one over rows of 75.
+simulated!(attend, |v, a, b, out, _s| {
+    let (mixed, scores) = out.split_at_mut(100);
+    let rows = |len, width| Rows { len, width, numbers: Numbers::F32(&b[..len * width]) };
+    attention::score(v, &a[..60], rows(7, 20), 0.3, &mut thirds(scores, 7));
+    attention::mix(v, &[&a[..2]], rows(2, 75), &mut [&mut mixed[..75]]);
 });
-// Rows of 40 bytes in two blocks: the scales are eight numbers of `a`, the codes bytes of `b`.
-simulated!(attend_bytes, |v, a, b, out, scratch| {
+simulated!(mix_of_two, |v, a, b, out, _s| {
+    let rows = Rows { len: 2, width: 80, numbers: Numbers::F32(b) };
+    let (first, second) = out.split_at_mut(80);
+    attention::mix(v, &[&a[..2], &a[2..4]], rows, &mut [first, second]);
+});
+// Two queries over rows of 40 bytes in two blocks: the scales are eight numbers of `a`, the codes bytes of `b`.
+simulated!(attend_bytes, |v, a, b, out, _s| {
     // SAFETY: the first 160 bytes of `b`.
     let codes = unsafe { from_raw_parts(b.as_ptr().cast::<i8>(), 160) };
     let rows = Rows { len: 4, width: 40, numbers: Numbers::Bytes { codes, scales: &a[..8] } };
-    attention::score(v, &a[8..48], rows, 0.3, scratch);
-    attention::mix(v, &a[..4], rows, &mut out[..40]);
-    out[80..84].copy_from_slice(scratch);
+    let (mixed, scores) = out.split_at_mut(100);
+    let [first, second, _] = thirds(scores, 4);
+    attention::score(v, &a[8..88], rows, 0.3, &mut [first, second]);
+    let (first, second) = mixed[..80].split_at_mut(40);
+    attention::mix(v, &[&a[..4], &a[4..8]], rows, &mut [first, second]);
 });
 simulated!(widen, |v, a, _b, out, _s| {
     // SAFETY: the first 64 bytes of `a`, as two groups of sixteen numbers of two bytes.
@@ -212,19 +220,44 @@ fn reductions() {
     });
 }
 
-/// What both halves of attention over `rows`, `[len, q.len()]`, write to `out`: the mixture, and from 80 on the scores.
-fn attend_golden(q: &[f32], p: &[f32], rows: [&[f32]; 2], widths: [usize; 2], out: &mut [f32]) {
-    for (p, value) in p.iter().zip(rows[1].chunks(widths[1])) {
-        golden::axpy(*p, value, &mut out[..widths[1]]);
+/// Three stretches of `len`, one after the other.
+#[inline(always)]
+fn thirds(x: &mut [f32], len: usize) -> [&mut [f32]; 3] {
+    let (first, rest) = x.split_at_mut(len);
+    let (second, rest) = rest.split_at_mut(len);
+    [first, second, &mut rest[..len]]
+}
+
+/// What both halves of attention write to `out`: the mixtures of the rows of `values`, `p` numbers a query, and from 100 on the scores
+/// of `keys` for each query as wide as they.
+fn attend_golden(
+    q: &[f32],
+    p: (&[f32], usize),
+    [keys, values]: [&[f32]; 2],
+    widths: [usize; 2],
+    out: &mut [f32],
+) {
+    let (mixed, scores) = out.split_at_mut(100);
+    for (p, mixed) in p.0.chunks(p.1).zip(mixed.chunks_mut(widths[1])) {
+        for (&p, value) in p.iter().zip(values.chunks(widths[1])) {
+            golden::axpy(p, value, mixed);
+        }
     }
-    for (score, key) in out[80..].iter_mut().zip(rows[0].chunks(widths[0])) {
-        *score = golden::dot16(q, key) * 0.3;
+    let products =
+        q.chunks(widths[0]).flat_map(|q| keys.chunks(widths[0]).map(move |key| golden::dot16(q, key)));
+    for (score, product) in scores.iter_mut().zip(products) {
+        *score = product * 0.3;
     }
 }
 
 #[test]
 fn halves_of_attention() {
-    check(attend, |a, b, out| attend_golden(&a[..20], &a[..2], [b, b], [20, 80], out));
+    check(attend, |a, b, out| attend_golden(&a[..60], (&a[..2], 2), [&b[..140], &b[..150]], [20, 75], out));
+    check(mix_of_two, |a, b, out| {
+        for (p, out) in a[..4].chunks(2).zip(out.chunks_mut(80)) {
+            p.iter().zip(b.chunks(80)).for_each(|(&p, row)| golden::axpy(p, row, out));
+        }
+    });
     check(attend_bytes, |a, b, out| {
         let codes: Vec<i8> = b[..40].iter().flat_map(|v| v.to_le_bytes()).map(|byte| byte as i8).collect();
         let mut rows = vec![0.0; 160];
@@ -235,7 +268,7 @@ fn halves_of_attention() {
         for ((codes, out), scale) in blocks.zip(a) {
             golden::widen_block(*scale, codes, out);
         }
-        attend_golden(&a[8..48], &a[..4], [&rows, &rows], [40, 40], out);
+        attend_golden(&a[8..88], (&a[..8], 4), [&rows, &rows], [40, 40], out);
     });
 }
 

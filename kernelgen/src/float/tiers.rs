@@ -11,6 +11,9 @@ use super::x86::{Avx2, Avx512};
 use super::{attention, elementwise, matmul, reduce};
 use crate::OutputColumns;
 
+/// Weights, rows, and the answers that they add to.
+type Mix = unsafe fn(&[&[f32]], Rows<'_>, &mut [&mut [f32]]);
+
 /// The operations of one tier. Calling one is sound only where the processor has what
 /// [`requires`](Self::requires) lists and [`present`](Self::present) answered yes.
 pub(super) struct Operations {
@@ -28,8 +31,8 @@ pub(super) struct Operations {
     pub(super) add: unsafe fn(&mut [f32], &[f32]),
     pub(super) axpy: unsafe fn(f32, &[f32], &mut [f32]),
     pub(super) depthwise: unsafe fn(&[f32], &[f32], &mut [f32]),
-    pub(super) score: unsafe fn(&[f32], Rows<'_>, f32, &mut Vec<f32>),
-    pub(super) mix: unsafe fn(&[f32], Rows<'_>, &mut [f32]),
+    pub(super) score: unsafe fn(&[f32], Rows<'_>, f32, &mut [&mut [f32]]),
+    pub(super) mix: Mix,
     pub(super) dense_matmul: unsafe fn(&PackedDense, &[f32], &mut OutputColumns<'_>),
 }
 
@@ -67,11 +70,11 @@ macro_rules! tier {
                 elementwise::axpy(p, v, acc);
             }
             $(#[$target])?
-            fn score(q: &[f32], rows: Rows<'_>, scale: f32, scores: &mut Vec<f32>) {
+            fn score(q: &[f32], rows: Rows<'_>, scale: f32, scores: &mut [&mut [f32]]) {
                 attention::score($vector, q, rows, scale, scores);
             }
             $(#[$target])?
-            fn mix(p: &[f32], rows: Rows<'_>, out: &mut [f32]) {
+            fn mix(p: &[&[f32]], rows: Rows<'_>, out: &mut [&mut [f32]]) {
                 attention::mix($vector, p, rows, out);
             }
             $(#[$target])?

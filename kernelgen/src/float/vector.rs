@@ -14,8 +14,8 @@ pub(super) trait Vector: Copy {
     /// Sixteen `f32` in registers.
     type F: Copy;
 
-    /// How many tokens times panels a matrix product keeps in registers for prefill: panels for 4 tokens.
-    const PREFILL_PANELS: usize = 1;
+    /// How many sums a product of several tokens keeps in registers, 4 or 8: beside what they are made of.
+    const SUMS: usize = 4;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F;

@@ -159,7 +159,7 @@ impl Vector for Avx2 {
 impl Vector for Avx512 {
     type F = __m512;
 
-    const PREFILL_PANELS: usize = 2;
+    const SUMS: usize = 8;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {

@@ -2,7 +2,8 @@
 
 use craftsman_golden::float::{RopePairing, Rotation};
 
-use super::{Mixer, MixerScratch, Place, attend, each_head};
+use super::attention::Attention;
+use super::{Mixer, MixerScratch, Place};
 use crate::ModelError;
 use crate::cache::Kept;
 use crate::layer::linear::{self, Linear, Product, Quantised};
@@ -83,7 +84,15 @@ impl Mixer for Grouped {
         self.turn(engine, place.rotations, self.k_norm.as_ref(), k, spare);
         place.append(0..self.kv_heads, k);
         place.append(self.kv_heads..2 * self.kv_heads, v);
-        self.mix(engine, q, place, mixed, &mut scratch.scores);
+        let attention = Attention {
+            queries: q,
+            heads: self.heads,
+            group: self.heads / self.kv_heads,
+            values: self.kv_heads,
+            window: self.window,
+            scale: 1.0 / (self.head_dim as f32).sqrt(),
+        };
+        attention.attend(engine, place, mixed, &mut scratch.attention);
 
         let mixed = match &self.sub_norm {
             Some(norm) => {
@@ -119,27 +128,6 @@ impl Grouped {
             for (row, rotation) in rows.chunks_exact_mut(width).zip(&rotations[first..]) {
                 row.chunks_exact_mut(self.head_dim).for_each(|head| rotation.apply(pairing, head));
             }
-        });
-    }
-
-    /// Every head of every token over the keys up to its own.
-    fn mix(
-        &self,
-        engine: &Engine<'_>,
-        q: &[f32],
-        place: &Place<'_, '_>,
-        out: &mut [f32],
-        scores: &mut Vec<Vec<f32>>,
-    ) {
-        let scale = 1.0 / (self.head_dim as f32).sqrt();
-        let group = self.heads / self.kv_heads;
-        each_head(engine, self.heads, self.head_dim, out, scores, |head, token, scores, out| {
-            let (cache, end) = place.seen(token);
-            let seen = self.window.map_or(0, |window| end.saturating_sub(window))..end;
-            let keys = cache.rows(place.layer, head / group, seen.clone());
-            let values = cache.rows(place.layer, self.kv_heads + head / group, seen);
-            let q = &q[(token * self.heads + head) * self.head_dim..][..self.head_dim];
-            attend(engine.ops, q, [keys, values], scale, scores, out);
         });
     }
 }

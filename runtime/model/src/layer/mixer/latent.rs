@@ -8,7 +8,8 @@
 
 use craftsman_golden::float::RopePairing;
 
-use super::{Mixer, MixerScratch, Place, attend, each_head};
+use super::attention::{Attention, AttentionScratch};
+use super::{Mixer, MixerScratch, Place};
 use crate::ModelError;
 use crate::cache::Kept;
 use crate::layer::linear::{self, Linear, Product, Quantised};
@@ -92,11 +93,11 @@ impl Mixer for Latent {
         out: &mut [f32],
         scratch: &mut MixerScratch,
     ) -> Result<(), ModelError> {
-        let MixerScratch { latent: scratch, scores, .. } = scratch;
+        let MixerScratch { latent: scratch, attention, .. } = scratch;
         self.project(engine, x, place, scratch)?;
         place.append(0..1, &scratch.rows[..place.rotations.len() * self.down.m()]);
         self.absorb(engine, place, scratch);
-        self.mix(engine, place, scratch, scores);
+        self.mix(engine, place, scratch, attention);
         let LatentScratch { joined, quantised, .. } = scratch;
         let joined = &joined[..place.rotations.len() * self.o.k()];
         quantised.fill(joined, place.rotations.len(), [&self.o])?;
@@ -189,17 +190,15 @@ impl Latent {
         engine: &Engine<'_>,
         place: &Place<'_, '_>,
         scratch: &mut LatentScratch,
-        scores: &mut Vec<Vec<f32>>,
+        room: &mut Vec<AttentionScratch>,
     ) {
         let LatentScratch { queries, absorbed, mixed, values, joined, .. } = scratch;
         let (tokens, heads, rank, width) = (place.rotations.len(), self.heads(), self.rank(), self.down.m());
         let mixed = sized(mixed, tokens * heads * rank);
-        each_head(engine, heads, rank, mixed, scores, |head, token, scores, out| {
-            let (cache, end) = place.seen(token);
-            let rows = || cache.rows(place.layer, 0, 0..end);
-            let q = &queries[(token * heads + head) * width..][..width];
-            attend(engine.ops, q, [rows(), rows()], self.scale, scores, out);
-        });
+        let queries = &queries[..tokens * heads * width];
+        let attention =
+            Attention { queries, heads, group: heads, values: 0, window: None, scale: self.scale };
+        attention.attend(engine, place, mixed, room);
         // Done with the absorbed queries: their memory takes the same numbers with the heads outside.
         let by_head = sized(absorbed, heads * tokens * rank);
         swap(engine, mixed, (tokens, heads), by_head);

@@ -1,5 +1,6 @@
 //! How a layer lets positions see each other: one file a kind.
 
+mod attention;
 mod convolution;
 mod grouped;
 mod latent;
@@ -8,7 +9,6 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use craftsman_golden::float::Rotation;
-use craftsman_kernelgen::float::{FloatOps, Rows};
 
 pub(crate) use convolution::Convolution;
 pub(crate) use grouped::Grouped;
@@ -85,69 +85,5 @@ pub(crate) struct MixerScratch {
     grouped: grouped::GroupedScratch,
     latent: latent::LatentScratch,
     convolution: convolution::ConvolutionScratch,
-    scores: Vec<Vec<f32>>,
-}
-
-/// A stretch of the output `[tokens, heads]`, counted in heads, with room for the scores of one of them at a time.
-struct Share<'a> {
-    first: usize,
-    out: &'a mut [f32],
-    scores: &'a mut Vec<f32>,
-}
-
-/// Runs `attend(head, token, scores, out)` for every head of every token; `out` is `[tokens, heads, width]`.
-fn each_head(
-    engine: &Engine<'_>,
-    heads: usize,
-    width: usize,
-    out: &mut [f32],
-    scores: &mut Vec<Vec<f32>>,
-    attend: impl Fn(usize, usize, &mut Vec<f32>, &mut [f32]) + Sync + Send,
-) {
-    let count = out.len() / width;
-    let parts = share_count(engine.threads.count(), count / heads, count);
-    let stretch = count.div_ceil(parts);
-    scores.resize_with(scores.len().max(parts), Vec::new);
-    let stretches = out.chunks_mut(stretch * width).zip(scores).enumerate();
-    let shares =
-        stretches.map(|(index, (out, scores))| Share { first: index * stretch, out, scores }).collect();
-    // Heads outside and tokens inside, so that the rows of a head stay in a near cache.
-    engine.threads.run(shares, |share: Share<'_>| {
-        let end = share.first + share.out.len() / width;
-        for head in 0..heads {
-            let first = share.first + (head + heads - share.first % heads) % heads;
-            for index in (first..end).step_by(heads) {
-                let out = &mut share.out[(index - share.first) * width..][..width];
-                attend(head, index / heads, share.scores, out);
-            }
-        }
-    });
-}
-
-/// Attention of one query over rows that come in stretches: scores, their softmax, and the mixture of the values.
-fn attend<'r>(
-    ops: FloatOps,
-    q: &[f32],
-    [keys, values]: [impl Iterator<Item = Rows<'r>>; 2],
-    scale: f32,
-    scores: &mut Vec<f32>,
-    out: &mut [f32],
-) {
-    scores.clear();
-    keys.for_each(|rows| ops.score(q, rows, scale, scores));
-    ops.softmax(scores);
-    out.fill(0.0);
-    let mut weights = &scores[..];
-    for rows in values {
-        let (now, later) = weights.split_at(rows.len);
-        ops.mix(now, rows, out);
-        weights = later;
-    }
-}
-
-/// How many shares the heads of all tokens are divided into: later tokens see more keys, so there are more shares than
-/// threads where there are tokens enough.
-fn share_count(threads: usize, tokens: usize, heads: usize) -> usize {
-    let wanted = if threads > 1 && tokens > 1 { threads * 8 } else { threads };
-    wanted.clamp(1, heads.max(1))
+    attention: Vec<attention::AttentionScratch>,
 }
