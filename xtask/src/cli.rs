@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Chores of the Craftsman project.
 #[derive(Debug, Parser)]
@@ -27,7 +27,51 @@ pub enum Command {
     /// Compare fresh tiny models with Hugging Face transformers
     #[command(after_help = CROSSVAL_HELP)]
     Crossval(Crossval),
+    /// Put random bytes through the parsers of files
+    #[command(after_help = FUZZ_HELP)]
+    Fuzz(Fuzz),
 }
+
+/// Fuzzing.
+#[derive(Debug, Args)]
+pub struct Fuzz {
+    /// What to fuzz, if not everything
+    pub targets: Vec<Target>,
+    /// How long each, in seconds
+    #[arg(long, default_value_t = 600)]
+    pub seconds: u32,
+}
+
+/// What reads the bytes of strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// GGUF files
+    Gguf,
+    /// Safetensors files
+    Safetensors,
+    /// config.json
+    Config,
+    /// tokenizer.json
+    Tokenizer,
+    /// The templates of conversations
+    #[value(name = "chat_template")]
+    ChatTemplate,
+}
+
+impl Target {
+    /// Its name in the folder `fuzz`.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+const FUZZ_HELP: &str = "\
+Examples:
+  cargo install cargo-fuzz
+  cargo xtask fuzz                        every target for ten minutes
+  cargo xtask fuzz gguf --seconds 60      one of them for a minute
+
+Exits with 1 when something was found; what it was lies in fuzz/artifacts.";
 
 /// Cross-validation.
 #[derive(Debug, Args)]
