@@ -71,7 +71,7 @@ Examples:
   cargo xtask fuzz                        every target for ten minutes
   cargo xtask fuzz gguf --seconds 60      one of them for a minute
 
-Exits with 1 when something was found; what it was lies in fuzz/artifacts.";
+Exits with 1 when a target ended before its time; an input that was found lies in fuzz/artifacts.";
 
 /// Cross-validation.
 #[derive(Debug, Args)]

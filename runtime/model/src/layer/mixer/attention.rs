@@ -141,8 +141,7 @@ impl Block<'_> {
         stretches.filter(|(_, positions)| !positions.is_empty()).collect()
     }
 
-    /// Runs `product(queries, rows, scores)` for the rows of a stream: `scores` tells where, in a query's list, those of the rows
-    /// are.
+    /// Runs `product(queries, rows, at)` for all rows of a stream that those queries see: `at` is the position of the first row.
     fn each_stretch(&self, stream: usize, mut product: impl FnMut(Range<usize>, Rows<'_>, usize)) {
         for (queries, positions) in self.stretches() {
             let mut at = positions.start;
