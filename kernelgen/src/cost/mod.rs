@@ -124,6 +124,10 @@ const PORTABLE_INSTRUCTIONS: f64 = 2.5;
 /// Share of the rate of main memory that is reached without asking ahead.
 const NO_PREFETCH: f64 = 0.92;
 
+/// Cycles until several streams flow that begin at once in new places of main memory: what was asked for ahead was the
+/// neighbour's beginning, not their own. Measured, 0.6 to 0.75 us with two streams (docs/performance.md).
+const NEW_STREAMS: f64 = 2000.0;
+
 /// Share of the rate of L3 that one stream reaches at least.
 const L3_SHARE: f64 = 0.8;
 
@@ -215,7 +219,7 @@ fn reading(
     let beyond_l1 = |bytes: f64| bytes > l1 / 2.0;
     // What pads the last panel is left out: it would decide between kernels that are otherwise alike.
     let panels = layout.m as f64 / layout.panel_rows as f64;
-    let bytes = panels * (layout.panel_bytes * key.matrices()) as f64;
+    let bytes = panels * (layout.panel_bytes * layout.panels_abreast()) as f64;
     let touched: f64 = regions.iter().map(|region| region.weight_bytes).sum();
     let round = (config.tile.panels.div_ceil(config.tile.interleave()) * layout.panel_bytes) as f64;
     let again = if beyond_l1(round) { (touched - bytes).max(0.0) } else { 0.0 };
@@ -223,7 +227,13 @@ fn reading(
     let inputs: f64 = regions.iter().map(|region| region.input_bytes).sum();
     let activations = if beyond_l1(x) { inputs } else { 0.0 };
     let weights = bytes / weight_rate(core, caps, config, regions, bytes, environment);
-    weights + (again + activations) / core.reads[0]
+    // One stream goes on from panel to panel.
+    let beginnings = if environment.residence == Residence::Dram && config.tile.streams > 1 {
+        bytes / round * NEW_STREAMS
+    } else {
+        0.0
+    };
+    weights + beginnings + (again + activations) / core.reads[0]
 }
 
 /// Bytes of weights that one core gets in a cycle.

@@ -14,8 +14,9 @@ use crate::OutputColumns;
 
 /// Tokens whose activations should stay in cache together.
 const TOKEN_GROUP: usize = 32;
-/// How far ahead of its use a weight is asked for, in bytes.
-const PREFETCH_BYTES: usize = 2048;
+/// How far ahead of its use a weight is asked for, in bytes. Four streams have 2 KiB under way then, which is what
+/// arrives in the 100 ns that memory takes to answer; with four times as much a core read a quarter less.
+const PREFETCH_BYTES: usize = 512;
 
 /// A number type that weights are stored as.
 pub(super) trait Storage: Copy {
@@ -144,15 +145,19 @@ fn block<V: Vector, T: Storage, const P: usize, const N: usize>(
         xs[n] = &x[n * k..][..k];
     }
     let mut sums = [[v.splat(0.0); P]; N];
-    for i in 0..k {
-        for p in 0..P {
-            let column = &panel[p][i];
-            v.prefetch(column, PREFETCH_BYTES);
-            let w = T::widen(v, column);
-            for n in 0..N {
-                sums[n][p] = v.mul_add(w, v.splat(xs[n][i]), sums[n][p]);
-            }
+    // A cache line holds a column or several of each panel.
+    let in_line = (64 / size_of::<Column<T>>()).max(1);
+    let lines = k / in_line * in_line;
+    for i in (0..lines).step_by(in_line) {
+        for panel in panel {
+            v.prefetch(&panel[i], PREFETCH_BYTES);
         }
+        for within in 0..in_line {
+            add_column(v, &panel, &xs, i + within, &mut sums);
+        }
+    }
+    for i in lines..k {
+        add_column(v, &panel, &xs, i, &mut sums);
     }
     for (n, sums) in sums.into_iter().enumerate() {
         let outs = out.row_mut(token + n)[row..].chunks_mut(PANEL_ROWS);
@@ -162,6 +167,23 @@ fn block<V: Vector, T: Storage, const P: usize, const N: usize>(
                 Some(out) => *out = sum,
                 None => out.copy_from_slice(&sum[..out.len()]),
             }
+        }
+    }
+}
+
+/// Column `i` of `P` panels times activation `i` of `N` tokens, onto their sums.
+#[inline(always)]
+fn add_column<V: Vector, T: Storage, const P: usize, const N: usize>(
+    v: V,
+    panels: &[&[Column<T>]; P],
+    xs: &[&[f32]; N],
+    i: usize,
+    sums: &mut [[V::F; P]; N],
+) {
+    for p in 0..P {
+        let w = T::widen(v, &panels[p][i]);
+        for n in 0..N {
+            sums[n][p] = v.mul_add(w, v.splat(xs[n][i]), sums[n][p]);
         }
     }
 }

@@ -8,7 +8,7 @@
 //! memory; otherwise each panel is a stream of its own. Rows beyond m and columns beyond k are zeros that meet
 //! activations of zero or are never stored.
 //!
-//! A gate/up pair is two matrices whose panels alternate: gate, up, gate, up.
+//! A gate/up pair is two matrices whose panels alternate: gate, up, gate, up; step by step where panels do so.
 //!
 //! # Algorithm
 //! ```text
@@ -91,17 +91,19 @@ impl Geometry {
         debug_assert!(self.prefix_bytes == 0 || interleave == 1, "prefixes are not interleaved");
         let (full, rest) = (key.k / segment, key.k % segment);
         let rest_bytes = if rest > 0 { self.segment_bytes(rest) } else { 0 };
-        Layout {
+        let mut layout = Layout {
             family,
             lanes,
             interleave,
             pair: key.epilogue.is_pair(),
-            panel_rows: self.fields * lanes * interleave,
+            panel_rows: 0,
             panel_bytes: (full * self.segment_bytes(segment) + rest_bytes) * interleave,
             segment,
             m: key.m,
             k: key.k,
-        }
+        };
+        layout.panel_rows = self.fields * lanes * interleave / layout.matrices_in_panel();
+        layout
     }
 }
 
@@ -164,9 +166,10 @@ impl Tile {
 
     /// Whether the numbers fit together for `key`.
     pub(crate) fn fits(&self, key: &KernelKey) -> bool {
-        let pair = key.epilogue.is_pair();
+        // As many panels of gate as of up, in a stream of both too.
+        let paired = self.panels.is_multiple_of(2) && matches!(self.interleave(), 1 | 2 | 4 | 8);
         self.streams > 0
             && self.panels.is_multiple_of(self.streams)
-            && (!pair || (self.interleave() == 1 && self.panels.is_multiple_of(2)))
+            && (paired || !key.epilogue.is_pair())
     }
 }
