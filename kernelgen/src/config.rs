@@ -14,7 +14,7 @@ use crate::packed::Layout;
 /// How much of the output a kernel holds in registers, and how it walks memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tile {
-    /// Panels of rows that are processed together.
+    /// Panels of rows that are processed together; of a pair, 1 is gate first and then up.
     pub panels: usize,
     /// Streams through the weights that they form: `panels / streams` of them alternate in memory, step by step.
     pub streams: usize,

@@ -117,7 +117,7 @@ impl Candidate {
         if rows.is_empty() {
             return;
         }
-        let first = rows.start / packed.panel_rows * packed.panels_abreast();
+        let first = rows.start / packed.panel_rows * packed.matrices();
         let step = self.tokens_per_call();
         for token in (0..x.tokens()).step_by(step) {
             let mut arguments = Arguments {
@@ -151,9 +151,7 @@ impl Candidate {
     fn scale_stride(&self) -> usize {
         match self.key.scales {
             Granularity::Tensor => 0,
-            Granularity::Row | Granularity::Block(_) => {
-                self.layout.panel_rows * self.layout.matrices_in_panel() * self.key.blocks().1
-            }
+            Granularity::Row | Granularity::Block(_) => self.layout.panel_rows * self.key.blocks().1,
         }
     }
 }

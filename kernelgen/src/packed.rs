@@ -13,9 +13,9 @@ pub struct Layout {
     pub lanes: usize,
     /// Panels that alternate, step by step, in one stream of memory.
     pub interleave: usize,
-    /// Whether two matrices, gate and up, alternate: panel by panel, or step by step where panels do so.
+    /// Whether two matrices, gate and up, alternate panel by panel.
     pub pair: bool,
-    /// Rows of the output that a panel is for; threads divide work at panels.
+    /// Rows of a panel; threads divide work at panels.
     pub panel_rows: usize,
     /// Bytes from one panel to the next.
     pub panel_bytes: usize,
@@ -30,17 +30,7 @@ pub struct Layout {
 impl Layout {
     /// Panels, the last one of each matrix perhaps partial.
     pub fn panels(&self) -> usize {
-        self.m.div_ceil(self.panel_rows) * self.panels_abreast()
-    }
-
-    /// Panels for the same rows of the output: gate and up, where each has its own.
-    pub fn panels_abreast(&self) -> usize {
-        self.matrices() / self.matrices_in_panel()
-    }
-
-    /// Matrices that have rows in a panel: gate and up, where they alternate step by step.
-    pub fn matrices_in_panel(&self) -> usize {
-        1 + usize::from(self.pair && self.interleave > 1)
+        self.m.div_ceil(self.panel_rows) * self.matrices()
     }
 
     /// Two for a gate/up pair, else one.

@@ -219,7 +219,7 @@ fn reading(
     let beyond_l1 = |bytes: f64| bytes > l1 / 2.0;
     // What pads the last panel is left out: it would decide between kernels that are otherwise alike.
     let panels = layout.m as f64 / layout.panel_rows as f64;
-    let bytes = panels * (layout.panel_bytes * layout.panels_abreast()) as f64;
+    let bytes = panels * (layout.panel_bytes * key.matrices()) as f64;
     let touched: f64 = regions.iter().map(|region| region.weight_bytes).sum();
     let round = (config.tile.panels.div_ceil(config.tile.interleave()) * layout.panel_bytes) as f64;
     let again = if beyond_l1(round) { (touched - bytes).max(0.0) } else { 0.0 };

@@ -14,9 +14,9 @@ use crate::OutputColumns;
 
 /// Tokens whose activations should stay in cache together.
 const TOKEN_GROUP: usize = 32;
-/// How far ahead of its use a weight is asked for, in bytes. Four streams have 2 KiB under way then, which is what
-/// arrives in the 100 ns that memory takes to answer; with four times as much a core read a quarter less.
-const PREFETCH_BYTES: usize = 512;
+/// How far ahead of their use weights are asked for, all streams together, in bytes: what arrives in the 100 ns that
+/// memory takes to answer. With four times as much a core read a quarter less.
+const PREFETCH_BYTES: usize = 2048;
 
 /// A number type that weights are stored as.
 pub(super) trait Storage: Copy {
@@ -150,7 +150,7 @@ fn block<V: Vector, T: Storage, const P: usize, const N: usize>(
     let lines = k / in_line * in_line;
     for i in (0..lines).step_by(in_line) {
         for panel in panel {
-            v.prefetch(&panel[i], PREFETCH_BYTES);
+            v.prefetch(&panel[i], PREFETCH_BYTES / P);
         }
         for within in 0..in_line {
             add_column(v, &panel, &xs, i + within, &mut sums);

@@ -8,7 +8,7 @@
 //! memory; otherwise each panel is a stream of its own. Rows beyond m and columns beyond k are zeros that meet
 //! activations of zero or are never stored.
 //!
-//! A gate/up pair is two matrices whose panels alternate: gate, up, gate, up; step by step where panels do so.
+//! A gate/up pair is two matrices whose panels alternate: gate, up, gate, up.
 //!
 //! # Algorithm
 //! ```text
@@ -91,23 +91,21 @@ impl Geometry {
         debug_assert!(self.prefix_bytes == 0 || interleave == 1, "prefixes are not interleaved");
         let (full, rest) = (key.k / segment, key.k % segment);
         let rest_bytes = if rest > 0 { self.segment_bytes(rest) } else { 0 };
-        let mut layout = Layout {
+        Layout {
             family,
             lanes,
             interleave,
             pair: key.epilogue.is_pair(),
-            panel_rows: 0,
+            panel_rows: self.fields * lanes * interleave,
             panel_bytes: (full * self.segment_bytes(segment) + rest_bytes) * interleave,
             segment,
             m: key.m,
             k: key.k,
-        };
-        layout.panel_rows = self.fields * lanes * interleave / layout.matrices_in_panel();
-        layout
+        }
     }
 }
 
-/// How much of the output one pass over k computes.
+/// How much of the output is computed between two stores. It may take several passes over k.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
     /// Panels of the family, interleaved ones counted one by one; gate and up counted separately.
@@ -166,10 +164,10 @@ impl Tile {
 
     /// Whether the numbers fit together for `key`.
     pub(crate) fn fits(&self, key: &KernelKey) -> bool {
-        // As many panels of gate as of up, in a stream of both too.
-        let paired = self.panels.is_multiple_of(2) && matches!(self.interleave(), 1 | 2 | 4 | 8);
+        // A panel of gate and one of up, in one pass or one after the other.
+        let paired = self.panels == 1 || self.panels.is_multiple_of(2);
         self.streams > 0
             && self.panels.is_multiple_of(self.streams)
-            && (paired || !key.epilogue.is_pair())
+            && (!key.epilogue.is_pair() || (self.interleave() == 1 && paired))
     }
 }

@@ -23,17 +23,16 @@ pub(crate) fn pack(
     let mut packed = PackedMatrix::zeroed(layout, pack_scales(matrices, &layout))?;
     let panels = packed.bytes_mut().chunks_exact_mut(layout.panel_bytes);
     for (index, bytes) in panels.enumerate() {
-        let (range, side) = (index / layout.panels_abreast(), index % layout.panels_abreast());
-        let matrices = &matrices[side..][..layout.matrices_in_panel()];
-        pack_panel(matrices, range * layout.panel_rows, bytes, &layout, geometry, family);
+        let matrix = matrices[index % matrices.len()];
+        let first = index / matrices.len() * layout.panel_rows;
+        pack_panel(matrix, first, bytes, &layout, geometry, family);
     }
     Ok(packed)
 }
 
-/// Packs the rows from `first` on into one panel of the layout, that is, into `interleave` panels of the family, of
-/// each of `matrices` in turn.
+/// Packs the rows from `first` on into one panel of the layout, that is, into `interleave` panels of the family.
 fn pack_panel(
-    matrices: &[&TernaryMatrix],
+    matrix: &TernaryMatrix,
     first: usize,
     bytes: &mut [u8],
     layout: &Layout,
@@ -44,8 +43,7 @@ fn pack_panel(
     for (part, lane) in
         (0..layout.interleave).flat_map(|part| (0..layout.lanes).map(move |lane| (part, lane)))
     {
-        let (matrix, part_of_it) = (matrices[part % matrices.len()], part / matrices.len());
-        let row = |field| first + (part_of_it * geometry.fields + field) * layout.lanes + lane;
+        let row = |field| first + (part * geometry.fields + field) * layout.lanes + lane;
         let there: Vec<usize> = (0..geometry.fields).map(row).filter(|&row| row < matrix.m()).collect();
         let mut segment_at = 0;
         for start in (0..matrix.k()).step_by(layout.segment) {
@@ -59,12 +57,11 @@ fn pack_panel(
     }
 }
 
-/// Scales in the order in which the kernel meets them: one a matrix; or by panel of the layout, segment, panel of the
-/// family, and row.
+/// Scales in the order in which the kernel meets them: one a matrix; or by panel and row; or by panel, segment and row.
+/// Panels of a pair alternate.
 fn pack_scales(matrices: &[&TernaryMatrix], layout: &Layout) -> Vec<f32> {
-    let (abreast, within) = (layout.panels_abreast(), layout.matrices_in_panel());
-    let rows = layout.panel_rows * within;
-    let part_rows = rows / layout.interleave;
+    let rows = layout.panel_rows;
+    let panels = layout.m.div_ceil(rows);
     let mut packed = Vec::new();
     for (which, matrix) in matrices.iter().enumerate() {
         let (values, blocks) = match matrix.scales() {
@@ -75,13 +72,11 @@ fn pack_scales(matrices: &[&TernaryMatrix], layout: &Layout) -> Vec<f32> {
             Scales::Row(values) => (values, 1),
             Scales::Block { size, values } => (values, matrix.k().div_ceil(*size)),
         };
-        packed.resize(layout.panels() * blocks * rows, 0.0);
+        packed.resize(panels * matrices.len() * blocks * rows, 0.0);
         for (row, scales) in values.chunks_exact(blocks).enumerate() {
-            let panel = row / layout.panel_rows * abreast + which % abreast;
-            let row = row % layout.panel_rows;
-            let part = row / part_rows * within + which % within;
+            let panel = row / rows * matrices.len() + which;
             for (block, scale) in scales.iter().enumerate() {
-                packed[(panel * blocks + block) * rows + part * part_rows + row % part_rows] = *scale;
+                packed[(panel * blocks + block) * rows + row % rows] = *scale;
             }
         }
     }

@@ -6,7 +6,6 @@ use super::{Extent, Geometry, Steps};
 use crate::activations::InputForm;
 use crate::config::Tile;
 use crate::key::{Batch, KernelKey};
-use crate::packed::Layout;
 use crate::vocabulary::{Emitter, Field, Pointer, Vector};
 
 /// Bytes that a prefetch brings.
@@ -22,8 +21,8 @@ pub(crate) struct Walk<'e> {
     pub(crate) vector_bytes: i64,
     /// Rows of one panel of the family.
     pub(super) panel_rows: usize,
-    /// How the weights lie; a panel of the layout may be several interleaved ones of the family.
-    layout: Layout,
+    /// Bytes from one panel of the layout, which may be several interleaved ones, to the next.
+    panel_bytes: i64,
     pub(crate) weights: Pointer,
     pub(super) scales: Pointer,
     pub(crate) activations: Pointer,
@@ -43,14 +42,15 @@ impl<'e> Walk<'e> {
     ) {
         e.label("constants");
         let (geometry, lanes) = (steps.geometry(), e.lanes());
+        let layout = geometry.layout(family, key, lanes, tile.interleave());
         let mut walk = Self {
             key,
             tile,
             geometry,
-            layout: geometry.layout(family, key, lanes, tile.interleave()),
             input: steps.input(key),
             vector_bytes: lanes as i64 * 4,
             panel_rows: geometry.fields * lanes,
+            panel_bytes: layout.panel_bytes as i64,
             weights: e.pointer(Field::Weights),
             scales: e.pointer(Field::Scales),
             activations: e.pointer(Field::Activations),
@@ -64,10 +64,10 @@ impl<'e> Walk<'e> {
     }
 
     fn panels(&mut self, steps: &mut dyn Steps) {
-        // Panels of the family for the same rows of the output.
-        let unit = self.tile.interleave() * self.layout.panels_abreast();
-        let rows = self.layout.panel_rows;
-        for units in shrinking(self.tile.panels / unit) {
+        // Panels of the family under one output row range of the layout; a tile may be half of a pair.
+        let unit = self.tile.interleave() * self.key.matrices();
+        let rows = self.panel_rows * self.tile.interleave();
+        for units in shrinking((self.tile.panels / unit).max(1)) {
             self.e.begin_while(Field::Panels, units, &format!("{} panels", units * unit));
             self.tokens(steps, units * unit, units * rows);
             self.next_panels(units);
@@ -83,13 +83,13 @@ impl<'e> Walk<'e> {
 
     /// Moves on by `units` panels of the layout, or pairs of them.
     fn next_panels(&mut self, units: usize) {
-        let panels = units * self.layout.panels_abreast();
-        self.e.advance(self.weights, (panels * self.layout.panel_bytes) as i64);
+        self.e.advance(self.weights, (units * self.key.matrices()) as i64 * self.panel_bytes);
+        let rows = self.tile.interleave() * self.panel_rows;
         if self.key.scales != Granularity::Tensor {
-            let blocks = (panels * self.key.blocks().1) as i64;
-            self.e.advance(self.scales, blocks * self.block_scale_bytes());
+            let scales = units * self.key.matrices() * self.key.blocks().1 * rows;
+            self.e.advance(self.scales, 4 * scales as i64);
         }
-        self.e.add_field(Field::Output, 4 * units * self.layout.panel_rows);
+        self.e.add_field(Field::Output, 4 * units * rows);
     }
 
     /// Bytes of one token's words: its scale and the sums of its blocks.
@@ -170,7 +170,7 @@ impl<'e> Walk<'e> {
         let (segment, step) = (self.geometry.segment(self.key), self.geometry.input_step_bytes);
         let full = self.key.k / segment * self.geometry.steps(segment);
         let all = full + self.geometry.steps(self.key.k % segment);
-        self.e.advance(self.weights, -(self.layout.panel_bytes as i64));
+        self.e.advance(self.weights, -self.panel_bytes);
         self.e.advance(self.activations, -((all * step) as i64));
         if let Granularity::Block(_) = self.key.scales {
             let blocks = self.key.blocks().1 as i64;
@@ -183,7 +183,7 @@ impl<'e> Walk<'e> {
     pub(crate) fn weight_offset(&self, panel: usize, step: usize) -> i64 {
         let interleave = self.tile.interleave();
         let within = step * interleave + panel % interleave;
-        (panel / interleave * self.layout.panel_bytes + within * self.geometry.step_bytes) as i64
+        (panel / interleave) as i64 * self.panel_bytes + (within * self.geometry.step_bytes) as i64
     }
 
     /// Where step `step` of `token` lies, seen from the activations pointer.

@@ -112,9 +112,8 @@ pub(crate) fn verify(candidate: Candidate, seed: u64) -> Result<Kernel, VerifyEr
 fn check(key: &KernelKey, config: &KernelConfig, seed: u64, run: &mut Run<'_>) -> Result<(), VerifyError> {
     let (_, family) = config.parts()?;
     let mut random = Random::new(seed);
-    let layout = config.layout(key)?;
-    let panel_rows = layout.panel_rows;
-    let panels = config.tile.panels / (config.tile.interleave() * layout.panels_abreast());
+    let panel_rows = config.layout(key)?.panel_rows;
+    let panels = config.tile.panels.div_ceil(config.tile.interleave() * key.matrices());
     let rows = key.m.min((2 * panels + 1) * panel_rows + key.m % panel_rows);
     let matrices: Vec<_> =
         (0..key.matrices()).map(|_| weights(key, rows, &mut random)).collect::<Result<_, _>>()?;

@@ -184,7 +184,7 @@ fn codes(trits: [i8; 4]) -> u32 {
 fn tiles(key: &KernelKey, backend: &dyn Backend, packing: &Packing, plan: &Plan) -> Vec<Tile> {
     let matrices = key.matrices();
     let panels = key.m.div_ceil(packing.fields * backend.lanes()) * matrices;
-    let fits = |&(p, _): &(usize, usize)| p <= panels && p.is_multiple_of(matrices);
+    let fits = |&(p, _): &(usize, usize)| p <= panels && (p == 1 || p.is_multiple_of(matrices));
     let room = |tile: &Tile| steps::registers(plan, backend.accumulation(), *tile) <= backend.registers();
     let extents: &[(usize, usize)] = match key.batch {
         Batch::Decode => &[(4, 1), (3, 1), (2, 1), (1, 1)],

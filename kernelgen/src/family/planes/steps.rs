@@ -15,7 +15,7 @@ const FEW_TOKENS: usize = 2;
 /// Panels of a tile whose sums are in registers at once. Where sums are narrow and come back from the work space anyway,
 /// the panels can be taken one after the other, so that several tokens share the work of taking weights apart.
 fn together(accumulation: Accumulation, tile: Tile) -> usize {
-    let apart = accumulation == Accumulation::Pairs && tile.tokens > 1;
+    let apart = accumulation == Accumulation::Pairs && tile.tokens > 1 && tile.interleave() == 1;
     if apart { 1 } else { tile.panels }
 }
 

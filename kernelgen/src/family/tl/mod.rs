@@ -109,7 +109,9 @@ fn tiles(key: &KernelKey, backend: &dyn Backend, tuples: &Tuples) -> Vec<Tile> {
     let panels_there =
         key.m.div_ceil(tuples.geometry(backend.lanes()).fields * backend.lanes()) * key.matrices();
     let fits = |&&(panels, tokens): &&(usize, usize)| {
-        panels <= panels_there && steps::registers(tuples, tokens) <= backend.registers()
+        panels <= panels_there
+            && panels.is_multiple_of(key.matrices())
+            && steps::registers(tuples, tokens) <= backend.registers()
     };
     let extents: &[(usize, usize)] = match key.batch {
         // Four streams were slower than two where they were measured, in cache and from memory.
