@@ -172,7 +172,9 @@ fn files_that_cannot_be_used_are_named() {
     for command in ["inspect", "bench"] {
         fails(&[command, damaged], 1, &["damaged.gguf"]);
     }
-    fails(&["run", folder.path().to_str().expect("a UTF-8 path"), "x"], 1, &["config.json"]);
+    fails(&["run", folder.path().to_str().expect("a UTF-8 path"), "x"], 1, &["damaged.gguf", "byte"]);
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    fails(&["run", empty.path().to_str().expect("a UTF-8 path"), "x"], 1, &["config.json", "GGUF file"]);
 }
 
 #[test]

@@ -59,8 +59,25 @@ fn a_path_is_itself() {
     let machine = Machine::new();
     let path = machine.file("some.gguf");
     assert_eq!(machine.find(path.to_str().unwrap()), path);
-    let folder = machine.folder.path().to_str().unwrap();
-    assert_eq!(machine.find(folder), machine.folder.path());
+}
+
+#[test]
+fn a_folder_is_itself_or_its_only_file() {
+    let machine = Machine::new();
+    let path = machine.folder.path().join("org");
+    let folder = path.to_str().unwrap();
+    let only = machine.file("org/some.gguf");
+    assert_eq!(machine.find(folder), only);
+    machine.file("org/other.gguf");
+    let problem = machine.miss(folder);
+    assert!(
+        problem.contains(&format!(
+            "holds 2 GGUF files (other.gguf, some.gguf): name one, as in {folder}/other.gguf"
+        )),
+        "{problem}"
+    );
+    machine.file("org/config.json");
+    assert_eq!(machine.find(folder), path);
 }
 
 #[test]

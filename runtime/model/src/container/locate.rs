@@ -81,7 +81,7 @@ impl Places {
     /// Names every place that was tried, and what was wrong with what is there.
     pub fn locate(&self, model: &Path) -> Result<PathBuf, ModelError> {
         if fs::exists(model).map_err(|error| ModelError::io(model, error))? {
-            return Ok(model.to_path_buf());
+            return self.within(model);
         }
         let mut search = Search { tried: vec![describe(model, "not there")] };
         let found = Entry::parse(model).and_then(|entry| {
@@ -91,6 +91,17 @@ impl Places {
                 .or_else(|| search.by_name(self.cache.as_deref()?, &entry))
                 .or_else(|| search.in_hub(self.cache.as_deref()?, &entry))
         });
+        found.ok_or_else(|| search.failed(model, self.model.as_deref() == Some(model)))
+    }
+
+    /// What is there: itself, or the only GGUF file of a folder that is no Hugging Face model.
+    fn within(&self, model: &Path) -> Result<PathBuf, ModelError> {
+        let Some(name) = model.to_str().filter(|_| model.is_dir() && !model.join("config.json").exists())
+        else {
+            return Ok(model.to_path_buf());
+        };
+        let mut search = Search { tried: Vec::new() };
+        let found = search.choose(model, &Entry { name, revision: None, file: None });
         found.ok_or_else(|| search.failed(model, self.model.as_deref() == Some(model)))
     }
 }
@@ -202,12 +213,10 @@ impl Search {
             several => {
                 let shown =
                     several.iter().take(SHOWN_FILES).map(String::as_str).collect::<Vec<_>>().join(", ");
-                let problem = format!(
-                    "holds {} GGUF files ({shown}): name one, as in {}:{}",
-                    several.len(),
-                    entry.name,
-                    several[0]
-                );
+                let mark = if folder == Path::new(entry.name) { '/' } else { ':' };
+                let example = format!("{}{mark}{}", entry.name, several[0]);
+                let problem =
+                    format!("holds {} GGUF files ({shown}): name one, as in {example}", several.len());
                 self.miss(folder, &problem)
             }
         }
