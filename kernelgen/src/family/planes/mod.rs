@@ -182,9 +182,8 @@ fn codes(trits: [i8; 4]) -> u32 {
 
 /// Tiles worth trying: as many independent sums as the registers hold, in fewer and more streams, near and far ahead.
 fn tiles(key: &KernelKey, backend: &dyn Backend, packing: &Packing, plan: &Plan) -> Vec<Tile> {
-    let matrices = key.matrices();
-    let panels = key.m.div_ceil(packing.fields * backend.lanes()) * matrices;
-    let fits = |&(p, _): &(usize, usize)| p <= panels && (p == 1 || p.is_multiple_of(matrices));
+    let panels = key.m.div_ceil(packing.fields * backend.lanes()) * key.matrices();
+    let fits = |&(p, _): &(usize, usize)| p <= panels;
     let room = |tile: &Tile| steps::registers(plan, backend.accumulation(), *tile) <= backend.registers();
     let extents: &[(usize, usize)] = match key.batch {
         Batch::Decode => &[(4, 1), (3, 1), (2, 1), (1, 1)],

@@ -109,6 +109,7 @@ fn tiles(key: &KernelKey, backend: &dyn Backend, tuples: &Tuples) -> Vec<Tile> {
     let panels_there =
         key.m.div_ceil(tuples.geometry(backend.lanes()).fields * backend.lanes()) * key.matrices();
     let fits = |&&(panels, tokens): &&(usize, usize)| {
+        // One of a pair would be two again: panels take turns in a round.
         panels <= panels_there
             && panels.is_multiple_of(key.matrices())
             && steps::registers(tuples, tokens) <= backend.registers()

@@ -74,8 +74,8 @@ impl Places {
         }
     }
 
-    /// The GGUF file or the folder that `model` means: itself if it exists, otherwise the first found under that name in
-    /// `models`, `hub` and `cache`.
+    /// The GGUF file or the folder that `model` means: what is there, of a folder of one GGUF file that file; otherwise
+    /// the first found under that name in `models`, `hub` and `cache`.
     ///
     /// # Errors
     /// Names every place that was tried, and what was wrong with what is there.
