@@ -5,6 +5,7 @@
 //!            -> machine code -> verified against golden -> Kernel -> TernaryLinear
 //! ```
 
+mod a64;
 mod activations;
 pub mod backend;
 pub mod clock;
@@ -12,6 +13,7 @@ mod code;
 mod compiler;
 mod config;
 pub mod cost;
+pub mod emulate;
 mod epilogue;
 pub mod family;
 pub mod float;
@@ -53,4 +55,6 @@ pub use packed::{Layout, PackedMatrix};
 pub use quantizer::Quantizer;
 pub use quants::QuantLinear;
 pub use selector::{Considered, candidates, considered};
-pub use verify::{KernelFault, Mismatch, Simulated, VerifyError, verify_simulated};
+pub use verify::{
+    Buffer, KernelFault, Mismatch, Runner, Simulated, VerifyError, verify_elsewhere, verify_simulated,
+};

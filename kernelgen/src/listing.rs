@@ -3,13 +3,15 @@
 use std::fmt::Write;
 
 use craftsman_isa::Arch;
+use disarm64::decoder::decode;
+use disarm64::format_insn::format_insn_pc;
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, NasmFormatter};
 
 use crate::code::Code;
 
 /// The listing of `code`, one instruction a line with its offset, labels on lines of their own; then its constants.
 ///
-/// Code of architectures other than x86-64 is listed as 32-bit words.
+/// Code of architectures other than x86-64 and aarch64 is listed as 32-bit words.
 ///
 /// ```
 /// use craftsman_isa::recorded;
@@ -37,10 +39,15 @@ pub fn listing(code: &Code, arch: Arch) -> String {
 const CONSTANT_LINE: usize = 16;
 
 fn lines(code: &Code, arch: Arch) -> Vec<(usize, String)> {
-    if arch != Arch::X86_64 {
-        let words = code.bytes.chunks(4).enumerate();
-        return words.map(|(index, word)| (4 * index, format!(".word {word:02x?}"))).collect();
-    }
+    let instructions = match arch {
+        Arch::X86_64 => x86_64(code),
+        Arch::Aarch64 => words(code, aarch64),
+        Arch::Riscv64 | Arch::Other => words(code, |_, _| None),
+    };
+    instructions.into_iter().chain(constants(code)).collect()
+}
+
+fn x86_64(code: &Code) -> Vec<(usize, String)> {
     let mut formatter = NasmFormatter::new();
     let options = formatter.options_mut();
     options.set_hex_prefix("0x");
@@ -55,10 +62,31 @@ fn lines(code: &Code, arch: Arch) -> Vec<(usize, String)> {
         formatter.format(&instruction, &mut line);
         lines.push((instruction.ip() as usize, line));
     }
-    let constants = code.instruction_bytes.next_multiple_of(CONSTANT_LINE).min(code.bytes.len());
-    for (index, line) in code.bytes[constants..].chunks(CONSTANT_LINE).enumerate() {
-        let bytes: Vec<_> = line.iter().map(|byte| format!("{byte:#04x}")).collect();
-        lines.push((constants + index * CONSTANT_LINE, format!("db {}", bytes.join(", "))));
-    }
     lines
+}
+
+/// Instructions of 32 bits, as `name` says them, or as they are.
+fn words(code: &Code, name: impl Fn(usize, u32) -> Option<String>) -> Vec<(usize, String)> {
+    let words = code.bytes[..code.instruction_bytes].as_chunks().0.iter().enumerate();
+    let line = |(index, word): (usize, &[u8; 4])| {
+        let (place, word) = (4 * index, u32::from_le_bytes(*word));
+        (place, name(place, word).unwrap_or_else(|| format!(".word {word:#010x}")))
+    };
+    words.map(line).collect()
+}
+
+/// The instruction at `place`; distances are said as the places they lead to.
+fn aarch64(place: usize, word: u32) -> Option<String> {
+    let mut text = String::new();
+    format_insn_pc(place as u64, &mut text, &decode(word)?).ok()?;
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// What lies behind the instructions.
+fn constants(code: &Code) -> impl Iterator<Item = (usize, String)> {
+    let first = code.instruction_bytes.next_multiple_of(CONSTANT_LINE).min(code.bytes.len());
+    code.bytes[first..].chunks(CONSTANT_LINE).enumerate().map(move |(index, line)| {
+        let bytes: Vec<_> = line.iter().map(|byte| format!("{byte:#04x}")).collect();
+        (first + index * CONSTANT_LINE, format!("db {}", bytes.join(", ")))
+    })
 }

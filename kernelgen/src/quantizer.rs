@@ -354,41 +354,45 @@ impl<'e> Speech<'e> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::Access;
-    use crate::verify::{address, call, words};
+    use crate::verify::{Buffer, Runner, runner, words};
     use craftsman_isa::recorded;
 
-    /// The backends that are not here, in the simulator: nothing outside the rows, their slack and the words.
+    /// The backends that are not here, on other machines: nothing outside the rows, their slack and the words.
     #[test]
     fn every_assembler_quantises_as_golden_does() {
-        let caps = recorded::by_name("sapphire-rapids").unwrap();
-        for backend in backend::ALL.iter().filter(|b| b.name() != "portable" && b.serves(&[])) {
-            for (k, scales, bits) in
-                [(1, None, 8), (61, None, 4), (64, Some(64), 8), (130, Some(64), 8), (777, Some(256), 4)]
-            {
-                let scales = scales.map_or(Granularity::Tensor, Granularity::Block);
-                let key = QuantizerKey { k, scales, bits };
-                let mut random = Random::new(7);
-                let x: Vec<f32> = (0..PATTERNS).flat_map(|pattern| row(pattern, k, &mut random)).collect();
-                let rows: Vec<_> = x.chunks(k).map(|x| absmax_bits(x, bits.into()).unwrap()).collect();
-                let q: Vec<i8> = rows.iter().flat_map(|row| row.q.iter().copied()).collect();
-                let a: Vec<f32> = rows.iter().map(|row| row.scale).collect();
-                let expected = Activations::from_quantized(&q, &a, k, scales);
-                let sums = &expected.words()[..PATTERNS * (1 + k.div_ceil(key.block()))];
-                let bits_of = |x: &[f32]| words(&x.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
-                let buffers = vec![
-                    (Field::Source, bits_of(&x), Access::Read),
-                    (Field::Activations, vec![0xA5; expected.q().len() + SLACK], Access::ReadWrite),
-                    (Field::TokenWords, vec![0xA5; sums.len() * 4], Access::ReadWrite),
-                ];
-                let code = code(*backend, key, &caps).unwrap();
-                let (machine, _) = call(&code, buffers, &[(Field::Tokens, PATTERNS)]).unwrap();
-                let found = machine.bytes(address(Field::Activations)).unwrap();
-                let bytes: Vec<u8> = expected.q().iter().map(|q| q.cast_unsigned()).collect();
-                assert_eq!(found[..bytes.len()], bytes, "{} {key:?}", backend.name());
-                let found = machine.bytes(address(Field::TokenWords)).unwrap();
-                assert_eq!(found, words(sums), "{} {key:?}", backend.name());
+        for machine in ["sapphire-rapids", "graviton3"] {
+            let caps = recorded::by_name(machine).unwrap();
+            let Some(mut machine) = runner(&caps) else { continue };
+            let here = |b: &&&dyn Backend| b.name() != "portable" && b.runs_on(&caps) && b.serves(&[]);
+            for backend in backend::ALL.iter().filter(here) {
+                for (k, scales, bits) in
+                    [(1, None, 8), (61, None, 4), (64, Some(64), 8), (130, Some(64), 8), (777, Some(256), 4)]
+                {
+                    let scales = scales.map_or(Granularity::Tensor, Granularity::Block);
+                    check(*backend, QuantizerKey { k, scales, bits }, &caps, &mut *machine);
+                }
             }
         }
+    }
+
+    fn check(backend: &dyn Backend, key: QuantizerKey, caps: &HardwareCaps, machine: &mut dyn Runner) {
+        let QuantizerKey { k, scales, bits } = key;
+        let mut random = Random::new(7);
+        let x: Vec<f32> = (0..PATTERNS).flat_map(|pattern| row(pattern, k, &mut random)).collect();
+        let rows: Vec<_> = x.chunks(k).map(|x| absmax_bits(x, bits.into()).unwrap()).collect();
+        let q: Vec<i8> = rows.iter().flat_map(|row| row.q.iter().copied()).collect();
+        let a: Vec<f32> = rows.iter().map(|row| row.scale).collect();
+        let expected = Activations::from_quantized(&q, &a, k, scales);
+        let sums = &expected.words()[..PATTERNS * (1 + k.div_ceil(key.block()))];
+        let mut buffers = [
+            Buffer::read(Field::Source, words(&x.iter().map(|x| x.to_bits()).collect::<Vec<_>>())),
+            Buffer::write(Field::Activations, vec![0xA5; expected.q().len() + SLACK]),
+            Buffer::write(Field::TokenWords, vec![0xA5; sums.len() * 4]),
+        ];
+        let code = code(backend, key, caps).unwrap();
+        machine.call(&code, &mut buffers, &[(Field::Tokens, PATTERNS)]).unwrap();
+        let bytes: Vec<u8> = expected.q().iter().map(|q| q.cast_unsigned()).collect();
+        assert_eq!(buffers[1].bytes[..bytes.len()], bytes, "{} {key:?}", backend.name());
+        assert_eq!(buffers[2].bytes, words(sums), "{} {key:?}", backend.name());
     }
 }

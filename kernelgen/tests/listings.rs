@@ -43,6 +43,22 @@ const KERNELS: &[[&str; 4]] = &[
         "tables of three columns, and signs",
     ],
     ["sapphire-rapids", "amx-i2s.tile-1x16s1u1p0", "64x128-prefill-tensor-a8", "tiles"],
+    [
+        "apple-m1",
+        "neondot-i2s_signed.planes-2x1s2u2p2048",
+        "32x20-decode-tensor-a8",
+        "signed planes of two bits",
+    ],
+    ["apple-m1", "neondot-base3_signed.planes-1x2s1u2p0", "20x8-prefill-row-a8", "signed planes in base 3"],
+    ["graviton3", "i8mm-base3.planes-1x1s1u2p2048", "20x12-decode-tensor-a8", "planes by USDOT"],
+    ["graviton3", "i8mm-i2s.planes-1x3s1u2p0", "19x12-prefill-tensor-a8-add", "three lanes of four"],
+    [
+        "apple-m1",
+        "neon-i2s.masked-1x1s1u2p2048",
+        "16x20-decode-block64-a8",
+        "products widened and summed in pairs",
+    ],
+    ["apple-m1", "neon-tl1.bytes-1x1s1u2p0", "8x24-decode-tensor-a8", "tables of two columns by TBL"],
 ];
 
 fn folder() -> PathBuf {

@@ -6,6 +6,9 @@ mod avx512bitalg;
 mod avx512bw;
 mod avx512vnni;
 mod avxvnni;
+mod i8mm;
+mod neon;
+mod neondot;
 mod portable;
 
 use craftsman_isa::{Feature, HardwareCaps};
@@ -22,6 +25,9 @@ pub static ALL: &[&dyn Backend] = &[
     &avxvnni::AVX_VNNI,
     &avx512bw::AVX512_BW,
     &avx2::AVX2,
+    &i8mm::I8MM,
+    &neondot::NEON_DOT,
+    &neon::NEON,
     &portable::Portable,
 ];
 
@@ -45,6 +51,10 @@ pub trait Backend: Sync {
     /// of them is served by the lesser one.
     fn adds(&self) -> &'static [Word] {
         &[]
+    }
+    /// How many instructions it takes to say `word`, about, for the model of what kernels cost.
+    fn instructions(&self, _: Word) -> usize {
+        1
     }
     /// Machine code, for `caps`, of the kernel that `say` says.
     ///

@@ -114,6 +114,11 @@ impl<'b> Counter<'b> {
         }
     }
 
+    /// The instructions that the backend needs for `word` beside the first.
+    fn more(&mut self, word: Word) {
+        self.count(Kind::Simple, self.backend.instructions(word) as f64 - 1.0);
+    }
+
     fn read(&mut self, to: Vector, from: Pointer, offset: i64, bytes: usize) {
         self.step(Kind::Load, to, &[]);
         self.loaded(from, offset, bytes);
@@ -297,6 +302,7 @@ impl Emitter for Counter<'_> {
 
     fn binary(&mut self, word: Binary, to: Vector, a: Vector, b: Vector) {
         self.step(kind_of(word), to, &[a, b]);
+        self.more(Word::Binary(word));
         if word == Binary::DivFloat {
             self.count(Kind::Divide, DIVISION);
         }
@@ -306,8 +312,9 @@ impl Emitter for Counter<'_> {
         self.step(Kind::Shift, to, &[a]);
     }
 
-    fn accumulate(&mut self, _: Accumulate, sum: Vector, a: Vector, b: Vector) {
+    fn accumulate(&mut self, word: Accumulate, sum: Vector, a: Vector, b: Vector) {
         self.step(Kind::Multiply, sum, &[sum, a, b]);
+        self.more(Word::Accumulate(word));
     }
 
     fn compare(&mut self, _: Compare, to: Vector, a: Vector, b: Vector) {

@@ -15,7 +15,15 @@ use crate::packed::{Layout, PackedMatrix};
 use crate::vocabulary::{Emitter, Word};
 
 /// Every family.
-pub static ALL: &[&dyn Family] = &[&planes::I2S, &planes::BASE3, &tl::TL1, &tl::TL2, &sliced::SLICED];
+pub static ALL: &[&dyn Family] = &[
+    &planes::I2S,
+    &planes::BASE3,
+    &planes::I2S_SIGNED,
+    &planes::BASE3_SIGNED,
+    &tl::TL1,
+    &tl::TL2,
+    &sliced::SLICED,
+];
 
 /// A packed layout and the algorithm that multiplies with it.
 pub trait Family: Sync {

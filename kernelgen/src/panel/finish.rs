@@ -101,12 +101,12 @@ impl Walk<'_> {
         let [d, other, bias, total] = [(); 4].map(|()| self.e.vector());
         self.for_all_tokens(extent, |walk| {
             for at in walk.groups(extent) {
-                if at.field == 0 && walk.geometry.biased {
+                if at.field == 0 && walk.geometry.biased > 0 {
                     let words = at.token as i64 * walk.word_stride() + 4;
                     walk.e.broadcast(bias, walk.words, words);
                 }
                 steps.recover(walk, extent, at, d, other);
-                walk.take_off(d, bias);
+                walk.take_off(at, d, bias);
                 walk.e.unary(Unary::ToFloat, d, d);
                 walk.e.load(other, walk.scales, walk.scale_offset(at));
                 let place = walk.total_offset(steps.slots(extent), extent, at);
@@ -120,9 +120,9 @@ impl Walk<'_> {
         self.e.advance(self.words, 4);
     }
 
-    /// `d -= sum of the activations`, where weights are stored as trit plus one.
-    fn take_off(&mut self, d: Vector, bias: Vector) {
-        if self.geometry.biased {
+    /// `d -= sum of the activations`, where the field's weights are stored as trit plus one.
+    fn take_off(&mut self, at: At, d: Vector, bias: Vector) {
+        if at.field < self.geometry.biased {
             self.e.binary(Binary::Sub32, d, d, bias);
         }
     }
@@ -184,7 +184,7 @@ impl Walk<'_> {
             }
         }
         if !matches!(source, Source::Scaled) {
-            self.take_off(y, bias);
+            self.take_off(at, y, bias);
             self.e.unary(Unary::ToFloat, y, y);
             match self.key.scales {
                 Granularity::Tensor => {

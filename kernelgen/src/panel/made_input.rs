@@ -5,8 +5,7 @@ use craftsman_isa::recorded;
 use crate::config::KernelConfig;
 use crate::kernel::emit;
 use crate::key::KernelKey;
-use crate::simulate::Access;
-use crate::verify::{address, call};
+use crate::verify::{Buffer, runner};
 use crate::vocabulary::Field;
 
 /// What `config`'s code on `machine` makes of the quantised `rows` of `tokens` tokens.
@@ -19,12 +18,13 @@ pub(crate) fn made_input(
 ) -> Vec<u8> {
     let config: KernelConfig = config.parse().unwrap();
     let (_, family) = config.parts().unwrap();
-    let code = emit(key, &config, &recorded::by_name(machine).unwrap()).unwrap().input.unwrap();
+    let caps = recorded::by_name(machine).unwrap();
+    let code = emit(key, &config, &caps).unwrap().input.unwrap();
     let length = family.input(key, &config).bytes(tokens);
-    let buffers = vec![
-        (Field::Source, rows.to_vec(), Access::Read),
-        (Field::Activations, vec![0xA5; length], Access::ReadWrite),
-    ];
-    let (machine, _) = call(&code, buffers, &[(Field::Tokens, tokens)]).unwrap();
-    machine.bytes(address(Field::Activations)).unwrap().to_vec()
+    let mut buffers =
+        [Buffer::read(Field::Source, rows.to_vec()), Buffer::write(Field::Activations, vec![0xA5; length])];
+    let mut machine = runner(&caps).unwrap();
+    machine.call(&code, &mut buffers, &[(Field::Tokens, tokens)]).unwrap();
+    let [_, made] = buffers;
+    made.bytes
 }

@@ -53,8 +53,9 @@ pub(crate) struct Geometry {
     pub(crate) most_columns: usize,
     /// How far the activations of one token advance in a step, in bytes.
     pub(crate) input_step_bytes: usize,
-    /// Whether weights are stored as trit plus one, so that the sum of the activations must be taken off.
-    pub(crate) biased: bool,
+    /// How many fields, from the first on, are stored as trit plus one, so that the sum of the activations must be taken
+    /// off their dot products.
+    pub(crate) biased: usize,
 }
 
 impl Geometry {

@@ -115,7 +115,7 @@ fn say(e: &mut dyn Emitter, sums: usize) {
                 e.binary(Binary::MulPairs, product, w, x);
                 e.binary(Binary::Add16, total, total, product);
             }
-            Accumulation::Direct | Accumulation::DirectSmall => e.accumulate(Accumulate::Dot, total, w, x),
+            _ => e.accumulate(Accumulate::Dot, total, w, x),
         }
     }
     e.end_repeat();

@@ -8,55 +8,69 @@ use std::collections::BTreeMap;
 use craftsman_isa::{Arch, HardwareCaps};
 use serde::Serialize;
 
-use super::{KernelFault, VerifyError, check};
-use crate::activations::Activations;
+use super::{Buffer, Runner, VerifyError, verify_elsewhere};
 use crate::code::{Code, EmitError};
 use crate::config::KernelConfig;
-use crate::kernel::emit;
+use crate::emulate::Emulator;
 use crate::key::KernelKey;
-use crate::output::OutputMatrix;
-use crate::packed::PackedMatrix;
 use crate::simulate::{Access, Fault, Machine, Outcome};
 use crate::vocabulary::{Arguments, Field};
 
-/// What a verification in the simulator took.
+/// What a verification on another machine took.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Simulated {
     /// Calls of the kernel.
     pub calls: usize,
-    /// Instructions executed, all calls together.
+    /// Instructions executed, all calls together; none where an emulator does not count them.
     pub instructions: u64,
     /// The same by mnemonic.
     pub by_mnemonic: BTreeMap<String, u64>,
 }
 
-/// Emits one kernel for `caps` and checks it against golden on the inputs of `seed`, in the simulator.
+/// Emits one kernel for `caps` and checks it against golden on the inputs of `seed`: in the simulator, or in QEMU if it is
+/// for aarch64.
 ///
 /// # Errors
-/// When the code is not for x86-64 or cannot be emitted, faults, or computes something else.
+/// When the code cannot be emitted or nothing here runs it, when it faults, or computes something else.
 pub fn verify_simulated(
     key: &KernelKey,
     config: &KernelConfig,
     caps: &HardwareCaps,
     seed: u64,
 ) -> Result<Simulated, VerifyError> {
-    if caps.arch != Arch::X86_64 {
-        return Err(EmitError::new("only x86-64 code can be simulated").into());
+    let outcome = match caps.arch {
+        Arch::X86_64 => {
+            let mut simulator = Simulator::default();
+            verify_elsewhere(key, config, caps, seed, &mut simulator).map(|()| simulator.total)
+        }
+        Arch::Aarch64 => {
+            let mut emulator = Emulator::new(caps)?;
+            verify_elsewhere(key, config, caps, seed, &mut emulator)
+                .map(|()| Simulated { calls: emulator.calls(), ..Simulated::default() })
+        }
+        Arch::Riscv64 | Arch::Other => {
+            Err(EmitError::new("only x86-64 and aarch64 code can be simulated").into())
+        }
+    };
+    outcome.map_err(|error| match error {
+        VerifyError::Fault(mut fault) => {
+            let reproduce = format!("; reproduce with `kernelgen verify {key} --config {config} --simulate`");
+            fault.fault.push_str(&reproduce);
+            VerifyError::Fault(fault)
+        }
+        other => other,
+    })
+}
+
+/// What runs code for `caps` in tests; nothing, and a word about it, where that is not installed.
+#[cfg(test)]
+pub(crate) fn runner(caps: &HardwareCaps) -> Option<Box<dyn Runner>> {
+    if caps.arch == Arch::X86_64 {
+        return Some(Box::new(Simulator::default()));
     }
-    let code = emit(key, config, caps)?;
-    let (_, family) = config.parts()?;
-    let form = family.input(key, config);
-    let mut total = Simulated::default();
-    check(key, config, seed, &mut |weights, x, out| {
-        let mut simulation = Simulation { total: &mut total, weights, x: &*x };
-        let made = match &code.input {
-            Some(input) => simulation.make_input(input, form.bytes(x.tokens())),
-            None => Ok(x.q().iter().map(|q| q.cast_unsigned()).collect()),
-        };
-        made.and_then(|activations| simulation.product(&code.product, activations, out))
-            .map_err(|fault| VerifyError::Fault(Box::new(KernelFault { key: *key, config: *config, fault })))
-    })?;
-    Ok(total)
+    let emulator = Emulator::new(caps);
+    let emulator = emulator.inspect_err(|error| println!("skipped: {error}")).ok()?;
+    Some(Box::new(emulator))
 }
 
 /// Where the code lies in the simulated machine; buffers follow, 4 GiB apart.
@@ -76,81 +90,39 @@ const REGIONS: [Field; 7] = [
 ];
 
 /// Where a buffer lies in the simulated machine.
-pub(crate) fn address(field: Field) -> u64 {
+fn address(field: Field) -> u64 {
     let place = REGIONS.iter().position(|region| *region == field).unwrap_or(REGIONS.len());
     CODE * (place as u64 + 2)
 }
 
-/// Calls of one kernel with the same weights and activations.
-struct Simulation<'s> {
-    total: &'s mut Simulated,
-    weights: &'s PackedMatrix,
-    x: &'s Activations,
+/// The simulator as a machine that runs calls, and what they took.
+#[derive(Debug, Default)]
+struct Simulator {
+    total: Simulated,
 }
 
-impl Simulation<'_> {
-    /// The form of the activations that the product reads, `length` bytes.
-    fn make_input(&mut self, code: &Code, length: usize) -> Result<Vec<u8>, Fault> {
-        let source = self.x.q().iter().map(|q| q.cast_unsigned()).collect();
-        let buffers = vec![
-            (Field::Source, source, Access::Read),
-            (Field::Activations, vec![0xA5; length], Access::ReadWrite),
-            (Field::TokenWords, words(self.x.words()), Access::Read),
-        ];
-        let machine = self.call(code, buffers)?;
-        Ok(machine.bytes(address(Field::Activations)).unwrap_or_default().to_vec())
-    }
-
-    fn product(
-        &mut self,
-        code: &Code,
-        activations: Vec<u8>,
-        out: &mut OutputMatrix<'_>,
-    ) -> Result<(), Fault> {
-        let bits = |values: &[f32]| words(&values.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
-        let buffers = vec![
-            (Field::Weights, self.weights.bytes().to_vec(), Access::Read),
-            (Field::Scales, bits(self.weights.scales()), Access::Read),
-            (Field::Activations, activations, Access::Read),
-            (Field::TokenWords, words(self.x.words()), Access::Read),
-            (Field::Output, bits(out.data_mut()), Access::ReadWrite),
-        ];
-        let machine = self.call(code, buffers)?;
-        let written = machine.bytes(address(Field::Output)).unwrap_or_default();
-        for (y, bytes) in out.data_mut().iter_mut().zip(written.as_chunks().0) {
-            *y = f32::from_ne_bytes(*bytes);
-        }
-        Ok(())
-    }
-
-    fn call(&mut self, code: &Code, buffers: Vec<(Field, Vec<u8>, Access)>) -> Result<Machine, Fault> {
-        let layout = self.weights.layout();
-        let counts = [
-            (Field::Panels, layout.m / layout.panel_rows),
-            (Field::Tail, usize::from(!layout.m.is_multiple_of(layout.panel_rows))),
-            (Field::Tokens, self.x.tokens()),
-        ];
-        let (machine, outcome) = call(code, buffers, &counts)?;
+impl Runner for Simulator {
+    fn call(&mut self, code: &Code, buffers: &mut [Buffer], counts: &[(Field, usize)]) -> Result<(), String> {
+        let (machine, outcome) = simulate(code, buffers, counts).map_err(|fault| fault.to_string())?;
         self.total.calls += 1;
         self.total.instructions += outcome.instructions();
         for (mnemonic, count) in outcome.counts() {
             *self.total.by_mnemonic.entry(mnemonic).or_default() += count;
         }
-        Ok(machine)
+        for buffer in buffers.iter_mut().filter(|buffer| buffer.access == Access::ReadWrite) {
+            buffer.bytes = machine.bytes(address(buffer.field)).unwrap_or_default().to_vec();
+        }
+        Ok(())
     }
 }
 
 /// Runs emitted code with `buffers`, a work space as large as it asked for, and [`Arguments`] that name them and hold
 /// `counts`. What the buffers hold afterwards, the machine says by their [`address`].
-pub(crate) fn call(
-    code: &Code,
-    buffers: Vec<(Field, Vec<u8>, Access)>,
-    counts: &[(Field, usize)],
-) -> Result<(Machine, Outcome), Fault> {
+fn simulate(code: &Code, buffers: &[Buffer], counts: &[(Field, usize)]) -> Result<(Machine, Outcome), Fault> {
     let mut machine = Machine::new();
     machine.set_budget(BUDGET);
-    for (field, bytes, access) in buffers {
-        machine.map(address(field), bytes, access)?;
+    for buffer in buffers {
+        machine.map(address(buffer.field), buffer.bytes.clone(), buffer.access)?;
     }
     machine.map(address(Field::Scratch), vec![0xA5; code.scratch], Access::ReadWrite)?;
     let mut arguments = vec![0; size_of::<Arguments>()];
@@ -163,8 +135,4 @@ pub(crate) fn call(
     machine.map(place, arguments, Access::ReadWrite)?;
     let outcome = machine.run(&code.bytes, CODE, &[place])?;
     Ok((machine, outcome))
-}
-
-pub(crate) fn words(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }

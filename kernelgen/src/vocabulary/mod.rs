@@ -31,6 +31,8 @@ pub enum Accumulation {
     Direct,
     /// As `Direct`, but two neighbouring products must fit 16 bits: weight bytes up to 127.
     DirectSmall,
+    /// As `Direct`, but weight bytes are signed (SDOT).
+    Signed,
     /// [`Binary::MulPairs`] sums two products in each 16-bit lane (VPMADDUBSW). Sums must not overflow before
     /// [`Binary::AddPairs`] takes them to 32 bits.
     Pairs,

@@ -80,7 +80,8 @@ pub enum Shift {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Accumulate {
     /// Each 32-bit lane of `sum` += the dot product of its four unsigned bytes of `a` and signed bytes of `b`, modulo
-    /// 2^32. Bytes of `a` above 127 need [`Accumulation::Direct`](super::Accumulation::Direct).
+    /// 2^32. Bytes of `a` above 127 need [`Accumulation::Direct`](super::Accumulation::Direct); with
+    /// [`Accumulation::Signed`](super::Accumulation::Signed) they are negative.
     Dot,
     /// `sum += a * b` in f32, rounded once.
     MulAddFloat,

@@ -98,8 +98,10 @@ impl Verify {
 
     fn one(&self, key: KernelKey, config: KernelConfig, caps: &HardwareCaps) -> Row {
         let outcome = if self.simulate {
-            verify_simulated(&key, &config, caps, self.seed)
-                .map(|report| format!("{} calls, {} instructions", report.calls, report.instructions))
+            verify_simulated(&key, &config, caps, self.seed).map(|report| match report.instructions {
+                0 => format!("{} calls, emulated", report.calls),
+                instructions => format!("{} calls, {instructions} instructions", report.calls),
+            })
         } else {
             verify_native(&key, &config, caps, self.seed).map(|report| {
                 format!(

@@ -43,6 +43,10 @@ pub struct Planes(&'static Packing);
 pub static I2S: Planes = Planes(&packing::I2S);
 /// 1.6 bits a weight.
 pub static BASE3: Planes = Planes(&packing::BASE3);
+/// Two bits a weight, where products are of signed bytes.
+pub static I2S_SIGNED: Planes = Planes(&packing::I2S_SIGNED);
+/// 1.6 bits a weight, where products are of signed bytes.
+pub static BASE3_SIGNED: Planes = Planes(&packing::BASE3_SIGNED);
 
 impl Family for Planes {
     fn name(&self) -> &'static str {
@@ -54,7 +58,8 @@ impl Family for Planes {
     }
 
     fn variants(&self) -> Vec<&'static str> {
-        let tiles = tile::VARIANTS.iter().map(|variant| variant.name);
+        let tiles = if self.0.signed() { &[][..] } else { &tile::VARIANTS };
+        let tiles = tiles.iter().map(|variant| variant.name);
         self.0.plans.iter().map(|plan| plan.name).chain(tiles).collect()
     }
 
@@ -67,7 +72,8 @@ impl Family for Planes {
         let tiles = |plan: &'static Plan| {
             tiles(key, backend, self.0, plan).into_iter().map(move |tile| (plan.name, tile))
         };
-        let with_tiles = backend.says(Word::Tiles).then(|| tile::tiles(key, self.0.fields * backend.lanes()));
+        let with_tiles = (backend.says(Word::Tiles) && !self.0.signed())
+            .then(|| tile::tiles(key, self.0.fields * backend.lanes()));
         let configs = with_tiles.into_iter().flatten().chain(plans.flat_map(tiles));
         let (backend, family) = (backend.name(), self.name());
         configs.map(|(variant, tile)| KernelConfig { backend, family, variant, tile }).collect()
@@ -97,7 +103,7 @@ impl Family for Planes {
     }
 
     fn emit(&self, key: &KernelKey, config: &KernelConfig, e: &mut dyn Emitter) -> Result<(), EmitError> {
-        if let Some(variant) = tile::Variant::by_name(config.variant) {
+        if let Some(variant) = tile::Variant::by_name(config.variant).filter(|_| !self.0.signed()) {
             let mut steps = TileSteps::new(self.0, variant, config.tile, e)?;
             Walk::kernel(self.0.name, key, config.tile, &mut steps, e);
             return Ok(());
@@ -193,7 +199,7 @@ fn tiles(key: &KernelKey, backend: &dyn Backend, packing: &Packing, plan: &Plan)
     };
     let unrolls: &[usize] = match backend.accumulation() {
         Accumulation::Pairs => &[plan.steps_in_16_bits().min(32)],
-        Accumulation::Direct | Accumulation::DirectSmall => &[2, 4],
+        Accumulation::Direct | Accumulation::DirectSmall | Accumulation::Signed => &[2, 4],
     };
     let ahead: &[usize] = if key.batch == Batch::Prefill { &[0] } else { &[2048, 4096, 0] };
     let mut tiles = Vec::new();

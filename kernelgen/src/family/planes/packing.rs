@@ -37,8 +37,10 @@ pub(super) struct Plan {
     pub(super) name: &'static str,
     pub(super) planes: &'static [Plane],
     pub(super) fields: &'static [Recovery],
-    /// Largest byte of a plane, which bounds sums in 16 bits.
+    /// Largest byte of a plane, which bounds sums in 16 bits. Bytes of signed planes are not meant.
     pub(super) largest: usize,
+    /// Whether the whole bytes among its planes are signed.
+    pub(super) signed: bool,
     /// Largest factor of one activation before the shift of a recovery, which bounds sums in 32 bits.
     pub(super) reach: usize,
 }
@@ -53,6 +55,8 @@ pub(super) struct Packing {
     pub(super) weights: &'static [u8],
     /// Makes of such a sum what the planes read, where that is not the sum itself.
     pub(super) finish: Option<fn(u8) -> u8>,
+    /// How many fields, from the first on, have dot products of their codes; those of the others are of the trits.
+    pub(super) biased: usize,
     pub(super) plans: &'static [Plan],
 }
 
@@ -88,12 +92,14 @@ pub(super) static I2S: Packing = Packing {
     fields: 4,
     weights: &[1, 4, 16, 64],
     finish: None,
+    biased: 4,
     plans: &[
         Plan {
             name: "planes",
             planes: &[whole(false), bits(0, 0x3F), bits(0, 0x0F), bits(0, 0x03)],
             fields: &[field(3, None, 0), field(2, Some(3), 2), field(1, Some(2), 4), field(0, Some(1), 6)],
             largest: 0b1010_1010,
+            signed: false,
             reach: 2 << 6,
         },
         Plan {
@@ -101,6 +107,7 @@ pub(super) static I2S: Packing = Packing {
             planes: &[bits(0, 0x03), bits(0, 0x0C), bits(4, 0x03), bits(4, 0x0C)],
             fields: &[field(0, None, 0), field(1, None, 2), field(2, None, 0), field(3, None, 2)],
             largest: 0b1000,
+            signed: false,
             reach: 2 << 2,
         },
     ],
@@ -116,13 +123,15 @@ pub(super) static BASE3: Packing = Packing {
     summary: "1.6 bits a weight, byte planes in base 3",
     fields: 5,
     weights: &[81, 27, 9, 3, 1],
-    finish: Some(|n| (u16::from(n) * 256).div_ceil(243) as u8),
+    finish: Some(base3_byte),
+    biased: 5,
     plans: &[
         Plan {
             name: "planes",
             planes: &[whole(false), whole(true), whole(true), whole(true), whole(true), whole(true)],
             fields: &[trit(0), trit(1), trit(2), trit(3), trit(4)],
             largest: 0xFF,
+            signed: false,
             reach: 2 << 8,
         },
         Plan {
@@ -136,12 +145,61 @@ pub(super) static BASE3: Packing = Packing {
                 field(4, None, 0),
             ],
             largest: 2,
+            signed: false,
             reach: 2,
         },
     ],
 };
 
+/// Codes of five rows, as [`BASE3`] stores them.
+fn base3_byte(n: u8) -> u8 {
+    (u16::from(n) * 256).div_ceil(243) as u8
+}
+
+/// As [`I2S`], for dot products of signed bytes: 64 less, so that the top field, in two's complement, is the trit itself
+/// and a byte lies between -64 and 106. The lower fields' bits do not change.
+pub(super) static I2S_SIGNED: Packing = Packing {
+    name: "i2s_signed",
+    summary: "2 bits a weight, signed byte planes",
+    fields: 4,
+    weights: &[1, 4, 16, 64],
+    finish: Some(|n| n.wrapping_sub(64)),
+    biased: 3,
+    plans: &[Plan {
+        name: "planes",
+        planes: &[whole(false), bits(0, 0x3F), bits(0, 0x0F), bits(0, 0x03)],
+        fields: &[field(3, None, 0), field(2, Some(3), 2), field(1, Some(2), 4), field(0, Some(1), 6)],
+        largest: 0x3F,
+        signed: true,
+        reach: 2 << 6,
+    }],
+};
+
+/// As [`BASE3`], for dot products of signed bytes: 128 less, which tripling modulo 256 keeps, since 3 * 128 is 128 more
+/// than 256. Three planes less one then give 256 (digit - 1): the trit itself.
+pub(super) static BASE3_SIGNED: Packing = Packing {
+    name: "base3_signed",
+    summary: "1.6 bits a weight, signed byte planes in base 3",
+    fields: 5,
+    weights: &[81, 27, 9, 3, 1],
+    finish: Some(|n| base3_byte(n) ^ 0x80),
+    biased: 0,
+    plans: &[Plan {
+        name: "planes",
+        planes: &[whole(false), whole(true), whole(true), whole(true), whole(true), whole(true)],
+        fields: &[trit(0), trit(1), trit(2), trit(3), trit(4)],
+        largest: 0,
+        signed: true,
+        reach: 2 << 8,
+    }],
+};
+
 impl Packing {
+    /// Whether it is for signed bytes only.
+    pub(super) fn signed(&self) -> bool {
+        self.plans.iter().any(|plan| plan.signed)
+    }
+
     pub(super) fn plan(&self, name: &str) -> Option<&'static Plan> {
         self.plans.iter().find(|plan| plan.name == name)
     }
@@ -160,6 +218,8 @@ impl Plan {
 
     pub(super) fn suits(&self, accumulation: Accumulation) -> bool {
         match accumulation {
+            Accumulation::Signed => self.signed || self.largest < 128,
+            _ if self.signed => false,
             Accumulation::Direct => true,
             Accumulation::DirectSmall => self.largest < 128,
             Accumulation::Pairs => self.steps_in_16_bits() > 0,
@@ -172,17 +232,18 @@ mod tests {
     use super::*;
 
     /// The bytes of every plane for one packed byte.
-    fn planes(plan: &Plan, byte: u8) -> Vec<u32> {
+    fn planes(plan: &Plan, byte: u8) -> Vec<i32> {
         let mut q = byte;
         let view = |plane: &Plane| {
             if plane.triple {
                 q = q.wrapping_mul(3);
             }
-            u32::from(match plane.view {
-                View::Whole => q,
-                View::Bits { shift, mask } => q >> shift & mask,
-                View::Digit => digit_by_averages(q),
-            })
+            match plane.view {
+                View::Whole if plan.signed => i32::from(q.cast_signed()),
+                View::Whole => i32::from(q),
+                View::Bits { shift, mask } => i32::from(q >> shift & mask),
+                View::Digit => i32::from(digit_by_averages(q)),
+            }
         };
         plan.planes.iter().map(view).collect()
     }
@@ -198,7 +259,7 @@ mod tests {
 
     #[test]
     fn every_byte_of_every_packing_gives_its_codes_back() {
-        for packing in [&I2S, &BASE3] {
+        for packing in [&I2S, &BASE3, &I2S_SIGNED, &BASE3_SIGNED] {
             for combination in 0..3_usize.pow(packing.fields as u32) {
                 let code = |field: usize| (combination / 3_usize.pow(field as u32) % 3) as u8;
                 let byte =
@@ -206,12 +267,20 @@ mod tests {
                 let byte = packing.finish.map_or(byte, |finish| finish(byte));
                 for plan in packing.plans {
                     let sums = planes(plan, byte);
-                    assert!(sums.iter().all(|&sum| sum as usize <= plan.largest), "{} {byte}", plan.name);
+                    let small = |sum: &i32| plan.signed || *sum <= plan.largest as i32;
+                    assert!(sums.iter().all(small), "{} {byte}", plan.name);
                     for (field, rule) in plan.fields.iter().enumerate() {
                         let minus = rule.minus.map_or(0, |minus| sums[minus]);
-                        let value = u32::from(rule.times) * sums[rule.plane] - minus;
-                        assert!(value as usize <= plan.reach, "{} {byte}", plan.name);
-                        assert_eq!(value >> rule.shift, u32::from(code(field)), "{} {byte}", plan.name);
+                        let value = i32::from(rule.times) * sums[rule.plane] - minus;
+                        assert!(value.unsigned_abs() as usize <= plan.reach, "{} {byte}", plan.name);
+                        let unbiased = i32::from(field >= packing.biased);
+                        assert_eq!(
+                            value >> rule.shift,
+                            i32::from(code(field)) - unbiased,
+                            "{} {byte}",
+                            plan.name
+                        );
+                        assert_eq!(value & ((1 << rule.shift) - 1), 0, "{} {byte}", plan.name);
                     }
                 }
             }

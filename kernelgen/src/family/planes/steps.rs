@@ -44,7 +44,7 @@ pub(super) fn geometry(packing: &Packing, plan: &Plan, lanes: usize) -> Geometry
         prefix_bytes: 0,
         most_columns: plan.most_columns(),
         input_step_bytes: 4,
-        biased: true,
+        biased: packing.biased,
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn geometry(lanes: usize, bits: u8) -> Geometry {
         // Sums are those of the weights themselves: at most 128 a column.
         most_columns: ((1 << 31) - 1) / 128 / STEP_COLUMNS * STEP_COLUMNS,
         input_step_bytes: STEP_COLUMNS / 8 * usize::from(bits),
-        biased: false,
+        biased: 0,
     }
 }
 

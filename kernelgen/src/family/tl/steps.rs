@@ -18,8 +18,9 @@ const SLOTS: usize = 4 + 8;
 
 /// Vector registers that `tokens` tokens at a time take.
 pub(super) fn registers(tuples: &Tuples, tokens: usize) -> usize {
-    // Nibbles of ones, two indices, a table, and what was looked up; signs and masks of two nibbles.
-    BYTE_SUMS * tokens + 5 + if tuples.signed { 4 } else { 0 }
+    // Nibbles of ones, two indices, a table, and what was looked up; signs and masks of two nibbles. Or nibbles of ones and
+    // what widening takes.
+    BYTE_SUMS * tokens + if tuples.signed { 9 } else { 7 }
 }
 
 /// See the module's introduction.

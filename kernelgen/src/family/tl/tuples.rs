@@ -64,7 +64,7 @@ impl Tuples {
             // A column adds at most 128, and `OFFSET` per tuple is less.
             most_columns: i32::MAX as usize / 256 / step_columns * step_columns,
             input_step_bytes: STEP_TABLES,
-            biased: false,
+            biased: 0,
         }
     }
 

@@ -1,0 +1,467 @@
+//! The emitter of every aarch64 tier.
+//!
+//! Register use (AAPCS64, leaf, nothing saved): `x0` holds the arguments throughout, `x17` is the innermost counter, `x16`
+//! and `x8` are for the moment, the other caller-saved registers but `x18` hold pointers. Of the vector registers `v8` to
+//! `v15` are not used, whose lower halves belong to the caller; `v29` to `v31` are for what a word needs inside itself.
+
+use super::encode::{Place, Program};
+use super::general::{self as x, Condition, X};
+use super::instructions::{self as op, Three, Two};
+use super::isa::{self, NeonIsa};
+use super::memory::{self, Access, Form};
+use crate::code::{Code, EmitError};
+use crate::vocabulary::{
+    Accumulate, Accumulation, Binary, Compare, Emitter, Field, Pointer, Shift, Unary, Vector,
+};
+
+const POINTERS: [X; 14] =
+    [X(1), X(2), X(3), X(4), X(5), X(6), X(7), X(9), X(10), X(11), X(12), X(13), X(14), X(15)];
+const ARGUMENTS: X = X(0);
+const COUNTER: X = X(17);
+const TEMPORARY: X = X(16);
+const OTHER: X = X(8);
+
+/// A vector register by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct V(u32);
+
+/// For what a word needs inside itself.
+pub(super) const SPARE: [V; 3] = [V(29), V(30), V(31)];
+
+#[derive(Debug)]
+struct While {
+    field: Field,
+    step: usize,
+    /// Whether the last round may take less than a step.
+    portions: bool,
+    head: Place,
+    /// The branch that leaves the loop, to be pointed at its end.
+    exit: Place,
+}
+
+/// Assembles one kernel.
+#[derive(Debug)]
+pub(super) struct Assembler {
+    isa: NeonIsa,
+    program: Program,
+    scratch: usize,
+    free: Vec<u32>,
+    pointers: usize,
+    whiles: Vec<While>,
+    repeat: Option<Place>,
+    error: Option<EmitError>,
+}
+
+impl Assembler {
+    /// An assembler for the tier that `isa` describes.
+    pub(super) fn new(isa: NeonIsa) -> Self {
+        let free = (0..isa::REGISTERS).rev().collect();
+        Self {
+            isa,
+            program: Program::default(),
+            scratch: 0,
+            free,
+            pointers: 0,
+            whiles: Vec::new(),
+            repeat: None,
+            error: None,
+        }
+    }
+
+    /// Returns from the kernel and encodes it.
+    pub(super) fn finish(mut self) -> Result<Code, EmitError> {
+        self.label("return");
+        self.program.push(x::return_());
+        match self.error {
+            Some(error) => Err(error),
+            None => self.program.encode(self.scratch),
+        }
+    }
+
+    fn fail(&mut self, what: &str) {
+        self.error.get_or_insert_with(|| EmitError::new(what));
+    }
+
+    pub(super) fn three(&mut self, Three(code): Three, V(to): V, V(a): V, V(b): V) {
+        self.program.push(code | b << 16 | a << 5 | to);
+    }
+
+    pub(super) fn two(&mut self, Two(code): Two, V(to): V, V(a): V) {
+        self.program.push(code | a << 5 | to);
+    }
+
+    /// `to = from`
+    pub(super) fn copy(&mut self, to: V, from: V) {
+        if to != from {
+            self.three(op::ORR, to, from, from);
+        }
+    }
+
+    fn set(&mut self, to: X, value: u64) {
+        x::set(to, value).for_each(|word| self.program.push(word));
+    }
+
+    /// `to = from + offset`
+    fn sum(&mut self, to: X, from: X, offset: i64) {
+        let magnitude = offset.unsigned_abs();
+        let (immediate, register): (fn(X, X, u64) -> u32, fn(X, X, X) -> u32) =
+            if offset < 0 { (x::subtract, x::subtract_register) } else { (x::add, x::add_register) };
+        let (low, high) = (magnitude % x::IMMEDIATE, magnitude - magnitude % x::IMMEDIATE);
+        if magnitude >= x::IMMEDIATE * x::IMMEDIATE {
+            self.set(TEMPORARY, magnitude);
+            return self.program.push(register(to, from, TEMPORARY));
+        }
+        if high > 0 {
+            self.program.push(immediate(to, from, high));
+        }
+        if low > 0 || high == 0 {
+            self.program.push(immediate(to, if high > 0 { to } else { from }, low));
+        }
+    }
+
+    /// An access at `base + offset` of register `register`.
+    fn access(&mut self, access: Access, register: u32, base: X, offset: i64) {
+        match access.at(offset) {
+            Form::Immediate(word) => self.program.push(word | base.0 << 5 | register),
+            Form::Indexed(word) => {
+                self.set(TEMPORARY, offset.cast_unsigned());
+                self.program.push(word | TEMPORARY.0 << 16 | base.0 << 5 | register);
+            }
+        }
+    }
+
+    fn at(&mut self, access: Access, V(register): V, pointer: Pointer, offset: i64) {
+        self.access(access, register, POINTERS[pointer.0 as usize], offset);
+    }
+
+    /// Lane 2, by one of the accesses that take no offset.
+    fn lane_2(&mut self, word: u32, V(register): V, pointer: Pointer, offset: i64) {
+        self.sum(TEMPORARY, POINTERS[pointer.0 as usize], offset + 8);
+        self.program.push(word | TEMPORARY.0 << 5 | register);
+    }
+
+    fn load_field(&mut self, to: X, field: Field) {
+        self.access(memory::LOAD_X, to.0, ARGUMENTS, field.offset().into());
+    }
+
+    fn store_field(&mut self, field: Field, from: X) {
+        self.access(memory::STORE_X, from.0, ARGUMENTS, field.offset().into());
+    }
+
+    /// `to = from - value`, and compares.
+    fn minus(&mut self, to: X, from: X, value: usize) {
+        if (value as u64) < x::IMMEDIATE {
+            return self.program.push(x::subtract_and_compare(to, from, value as u64));
+        }
+        self.set(OTHER, value as u64);
+        self.program.push(x::subtract_register_and_compare(to, from, OTHER));
+    }
+
+    /// `to` = 32-bit sums of the products of 8-bit lanes, four a lane, onto `sum`.
+    fn dot(&mut self, sum: V, a: V, b: V) {
+        if let Some(instruction) = self.isa.dot_instruction() {
+            return self.three(instruction, sum, a, b);
+        }
+        let [low, high, _] = SPARE;
+        self.three(op::SMULL_B, low, a, b);
+        self.three(op::SMULL2_B, high, a, b);
+        self.three(op::ADDP_H, low, low, high);
+        self.two(op::SADALP_H, sum, low);
+    }
+
+    /// [`Binary::MulPairs`]: bytes of `a` may have any value, so both are widened first.
+    fn multiply_pairs(&mut self, to: V, a: V, b: V) {
+        let [low, high, other] = SPARE;
+        self.two(op::UXTL, low, a);
+        self.two(op::SXTL, other, b);
+        self.three(op::MUL_H, low, low, other);
+        self.two(op::UXTL2, high, a);
+        self.two(op::SXTL2, other, b);
+        self.three(op::MUL_H, high, high, other);
+        self.three(op::ADDP_H, to, low, high);
+    }
+
+    /// [`Binary::AddPairs`]
+    fn add_pairs(&mut self, to: V, a: V, b: V) {
+        let [low, high, _] = SPARE;
+        self.three(op::SMULL_H, low, a, b);
+        self.three(op::SMULL2_H, high, a, b);
+        self.three(op::ADDP_S, to, low, high);
+    }
+
+    /// [`Binary::MaxFloat`]: not `fmax`, which has its own mind about NaN and the sign of zero.
+    fn larger(&mut self, to: V, a: V, b: V) {
+        let [greater, ..] = SPARE;
+        self.three(op::FCMGT, greater, a, b);
+        self.three(op::BSL, greater, a, b);
+        self.copy(to, greater);
+    }
+}
+
+fn v(vector: Vector) -> V {
+    // v0 to v7, then v16 to v28.
+    V(if vector.0 < 8 { vector.0 } else { vector.0 + 8 })
+}
+
+impl Emitter for Assembler {
+    fn lanes(&self) -> usize {
+        4
+    }
+
+    fn accumulation(&self) -> Accumulation {
+        self.isa.accumulation()
+    }
+
+    fn reserve_scratch(&mut self, bytes: usize) {
+        self.scratch = self.scratch.max(bytes);
+    }
+
+    fn vector(&mut self) -> Vector {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.fail("out of vector registers");
+            0
+        });
+        Vector(index)
+    }
+
+    fn release(&mut self, vector: Vector) {
+        self.free.push(vector.0);
+    }
+
+    fn pointer(&mut self, field: Field) -> Pointer {
+        if self.pointers == POINTERS.len() {
+            self.fail("out of pointer registers");
+            self.pointers -= 1;
+        }
+        let pointer = Pointer(self.pointers as u32);
+        self.pointers += 1;
+        self.reload(pointer, field);
+        pointer
+    }
+
+    fn reload(&mut self, pointer: Pointer, field: Field) {
+        self.load_field(POINTERS[pointer.0 as usize], field);
+    }
+
+    fn advance(&mut self, pointer: Pointer, bytes: i64) {
+        if bytes != 0 {
+            let pointer = POINTERS[pointer.0 as usize];
+            self.sum(pointer, pointer, bytes);
+        }
+    }
+
+    fn set_field(&mut self, field: Field, value: usize) {
+        self.set(TEMPORARY, value as u64);
+        self.store_field(field, TEMPORARY);
+    }
+
+    fn copy_field(&mut self, to: Field, from: Field) {
+        self.load_field(TEMPORARY, from);
+        self.store_field(to, TEMPORARY);
+    }
+
+    fn add_field(&mut self, field: Field, value: usize) {
+        self.load_field(OTHER, field);
+        self.sum(OTHER, OTHER, value as i64);
+        self.store_field(field, OTHER);
+    }
+
+    fn begin_while(&mut self, field: Field, step: usize, name: &str) {
+        self.label(name);
+        let head = self.program.here();
+        self.load_field(TEMPORARY, field);
+        self.minus(X::ZERO, TEMPORARY, step);
+        let exit = self.program.here();
+        self.program.branch_if(x::branch_if(Condition::Lower), exit);
+        self.whiles.push(While { field, step, portions: false, head, exit });
+    }
+
+    fn begin_portions(&mut self, field: Field, here: Field, most: usize, name: &str) {
+        self.begin_while(field, 1, name);
+        self.set(OTHER, most as u64);
+        self.program.push(x::subtract_register_and_compare(X::ZERO, OTHER, TEMPORARY));
+        self.program.push(x::select(OTHER, Condition::Lower, OTHER, TEMPORARY));
+        self.store_field(here, OTHER);
+        if let Some(innermost) = self.whiles.last_mut() {
+            (innermost.step, innermost.portions) = (most, true);
+        }
+    }
+
+    fn end_while(&mut self) {
+        let Some(While { field, step, portions, head, exit }) = self.whiles.pop() else {
+            return self.fail("end_while without begin_while");
+        };
+        self.load_field(TEMPORARY, field);
+        self.minus(TEMPORARY, TEMPORARY, step);
+        self.store_field(field, TEMPORARY);
+        if portions {
+            self.program.branch_if(x::branch_if(Condition::Higher), head);
+        } else {
+            self.program.branch(x::branch(), head);
+        }
+        self.program.land(exit);
+    }
+
+    fn begin_repeat(&mut self, count: usize, name: &str) {
+        self.set(COUNTER, count as u64);
+        self.label(name);
+        if self.repeat.replace(self.program.here()).is_some() {
+            self.fail("nested repeat");
+        }
+    }
+
+    fn end_repeat(&mut self) {
+        let Some(head) = self.repeat.take() else {
+            return self.fail("end_repeat without begin_repeat");
+        };
+        self.minus(COUNTER, COUNTER, 1);
+        self.program.branch_if(x::branch_if(Condition::NotEqual), head);
+    }
+
+    fn splat(&mut self, to: Vector, pattern: u32) {
+        let [byte, rest @ ..] = pattern.to_le_bytes();
+        let V(to) = v(to);
+        if rest == [byte; 3] {
+            return self.program.push(op::movi(byte) | to);
+        }
+        self.set(TEMPORARY, pattern.into());
+        self.two(op::DUP_WORD, V(to), V(TEMPORARY.0));
+    }
+
+    fn constant(&mut self, to: Vector, bytes: &[u8]) {
+        let V(to) = v(to);
+        match bytes.try_into() {
+            Ok(bytes) => self.program.load_constant(memory::LOAD_CONSTANT | to, bytes),
+            Err(_) => self.fail("a constant of another length"),
+        }
+    }
+
+    fn load(&mut self, to: Vector, from: Pointer, offset: i64) {
+        self.at(memory::LOAD_Q, v(to), from, offset);
+    }
+
+    fn load_lanes(&mut self, to: Vector, from: Pointer, offset: i64, lanes: usize) {
+        match lanes {
+            0 => self.zero(to),
+            1 => self.at(memory::LOAD_S, v(to), from, offset),
+            2 => self.at(memory::LOAD_D, v(to), from, offset),
+            3 => {
+                self.at(memory::LOAD_D, v(to), from, offset);
+                self.lane_2(memory::LOAD_LANE_2, v(to), from, offset);
+            }
+            _ => self.load(to, from, offset),
+        }
+    }
+
+    fn broadcast(&mut self, to: Vector, from: Pointer, offset: i64) {
+        self.at(memory::LOAD_S, v(to), from, offset);
+        self.two(op::DUP_LANE, v(to), v(to));
+    }
+
+    fn broadcast_block(&mut self, to: Vector, from: Pointer, offset: i64) {
+        self.load(to, from, offset);
+    }
+
+    fn store(&mut self, to: Pointer, offset: i64, from: Vector) {
+        self.at(memory::STORE_Q, v(from), to, offset);
+    }
+
+    fn store_lanes(&mut self, to: Pointer, offset: i64, from: Vector, lanes: usize) {
+        match lanes {
+            0 => {}
+            1 => self.at(memory::STORE_S, v(from), to, offset),
+            2 => self.at(memory::STORE_D, v(from), to, offset),
+            3 => {
+                self.at(memory::STORE_D, v(from), to, offset);
+                self.lane_2(memory::STORE_LANE_2, v(from), to, offset);
+            }
+            _ => self.store(to, offset, from),
+        }
+    }
+
+    fn store_narrow(&mut self, to: Pointer, offset: i64, from: Vector) {
+        let [narrow, ..] = SPARE;
+        self.two(op::XTN_S, narrow, v(from));
+        self.two(op::XTN_H, narrow, narrow);
+        self.at(memory::STORE_S, narrow, to, offset);
+    }
+
+    fn store_sign_bits(&mut self, to: Pointer, offset: i64, from: Vector) {
+        let [signs, bits, _] = SPARE;
+        self.two(op::CMLT_B, signs, v(from));
+        let each: [u8; 16] = std::array::from_fn(|byte| 1 << (byte % 8));
+        self.program.load_constant(memory::LOAD_CONSTANT | bits.0, each);
+        self.three(op::AND, signs, signs, bits);
+        // Bits of eight bytes in one, by adding neighbours three times.
+        for _ in 0..3 {
+            self.three(op::ADDP_B, signs, signs, signs);
+        }
+        self.at(memory::STORE_H, signs, to, offset);
+    }
+
+    fn prefetch(&mut self, from: Pointer, offset: i64) {
+        self.at(memory::PREFETCH, V(0), from, offset);
+    }
+
+    fn unary(&mut self, word: Unary, to: Vector, a: Vector) {
+        let instruction = match word {
+            Unary::ToFloat => op::SCVTF,
+            Unary::ToInt => op::FCVTNS,
+            Unary::PopCount8 => op::CNT,
+        };
+        self.two(instruction, v(to), v(a));
+    }
+
+    fn binary(&mut self, word: Binary, to: Vector, a: Vector, b: Vector) {
+        let [to, a, b] = [to, a, b].map(v);
+        match (word, isa::binary(word)) {
+            (Binary::AndNot, Some(instruction)) => self.three(instruction, to, b, a),
+            (_, Some(instruction)) => self.three(instruction, to, a, b),
+            (Binary::MulPairs, _) => self.multiply_pairs(to, a, b),
+            (Binary::AddPairs, _) => self.add_pairs(to, a, b),
+            _ => self.larger(to, a, b),
+        }
+    }
+
+    fn shift(&mut self, word: Shift, to: Vector, a: Vector, bits: u8) {
+        let instruction = match word {
+            Shift::Right16 => op::USHR_H,
+            Shift::Right32 => op::SSHR_S,
+            Shift::Left32 => op::SHL_S,
+        };
+        match instruction.by(bits) {
+            Some(instruction) => self.two(instruction, v(to), v(a)),
+            None if bits == 0 => self.copy(v(to), v(a)),
+            None => self.fail("a shift beyond the lane"),
+        }
+    }
+
+    fn accumulate(&mut self, word: Accumulate, sum: Vector, a: Vector, b: Vector) {
+        let [sum, a, b] = [sum, a, b].map(v);
+        match word {
+            Accumulate::Dot => self.dot(sum, a, b),
+            Accumulate::MulAddFloat => self.three(op::FMLA, sum, a, b),
+            Accumulate::MulSubFloat => self.three(op::FMLS, sum, a, b),
+        }
+    }
+
+    fn compare(&mut self, word: Compare, to: Vector, a: Vector, b: Vector) {
+        let instruction = match word {
+            Compare::Less => op::FCMGT,
+            Compare::LessOrEqual => op::FCMGE,
+        };
+        self.three(instruction, v(to), v(b), v(a));
+    }
+
+    fn ternary_logic(&mut self, _: u8, _: Vector, _: Vector, _: Vector) {
+        self.fail("no instruction for a function of three bits");
+    }
+
+    fn rotate_lanes(&mut self, to: Vector, a: Vector, by: usize) {
+        self.three(op::ext(4 * by), v(to), v(a), v(a));
+    }
+
+    fn label(&mut self, name: &str) {
+        self.program.label(name);
+    }
+}

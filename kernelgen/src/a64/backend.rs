@@ -1,0 +1,62 @@
+//! A backend that is nothing but a row.
+
+use craftsman_isa::{Feature, HardwareCaps};
+
+use super::assembler::Assembler;
+use super::isa::{self, NeonIsa};
+use crate::backend::Backend;
+use crate::code::{Code, EmitError};
+use crate::vocabulary::{Accumulation, Emitter, Word};
+
+/// One aarch64 tier: its name, what it asks of a processor, and how it multiplies.
+#[derive(Debug)]
+pub struct A64Backend {
+    /// See [`Backend::name`].
+    pub name: &'static str,
+    /// See [`Backend::summary`].
+    pub summary: &'static str,
+    /// See [`Backend::requires`].
+    pub requires: &'static [Feature],
+    /// How it says the vocabulary.
+    pub isa: NeonIsa,
+}
+
+impl Backend for A64Backend {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+
+    fn requires(&self) -> &'static [Feature] {
+        self.requires
+    }
+
+    fn lanes(&self) -> usize {
+        4
+    }
+
+    fn accumulation(&self) -> Accumulation {
+        self.isa.accumulation()
+    }
+
+    fn registers(&self) -> usize {
+        isa::REGISTERS as usize
+    }
+
+    fn says(&self, word: Word) -> bool {
+        isa::says(word)
+    }
+
+    fn instructions(&self, word: Word) -> usize {
+        self.isa.instructions(word)
+    }
+
+    fn compile(&self, _: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError> {
+        let mut assembler = Assembler::new(self.isa);
+        say(&mut assembler);
+        assembler.finish().map_err(|what| EmitError::new(format_args!("{}: {what}", self.name)))
+    }
+}
