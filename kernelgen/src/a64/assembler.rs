@@ -14,16 +14,16 @@ use crate::vocabulary::{
     Accumulate, Accumulation, Binary, Compare, Emitter, Field, Pointer, Shift, Unary, Vector,
 };
 
-const POINTERS: [X; 14] =
+pub(super) const POINTERS: [X; 14] =
     [X(1), X(2), X(3), X(4), X(5), X(6), X(7), X(9), X(10), X(11), X(12), X(13), X(14), X(15)];
 const ARGUMENTS: X = X(0);
 const COUNTER: X = X(17);
-const TEMPORARY: X = X(16);
+pub(super) const TEMPORARY: X = X(16);
 const OTHER: X = X(8);
 
 /// A vector register by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct V(u32);
+pub(super) struct V(pub(super) u32);
 
 /// For what a word needs inside itself.
 pub(super) const SPARE: [V; 3] = [V(29), V(30), V(31)];
@@ -42,8 +42,8 @@ struct While {
 /// Assembles one kernel.
 #[derive(Debug)]
 pub(super) struct Assembler {
-    isa: NeonIsa,
-    program: Program,
+    pub(super) isa: NeonIsa,
+    pub(super) program: Program,
     scratch: usize,
     free: Vec<u32>,
     pointers: usize,
@@ -97,20 +97,20 @@ impl Assembler {
         }
     }
 
-    fn set(&mut self, to: X, value: u64) {
+    pub(super) fn set(&mut self, to: X, value: u64) {
         x::set(to, value).for_each(|word| self.program.push(word));
     }
 
     /// `to = from + offset`
-    fn sum(&mut self, to: X, from: X, offset: i64) {
-        let magnitude = offset.unsigned_abs();
-        let (immediate, register): (fn(X, X, u64) -> u32, fn(X, X, X) -> u32) =
-            if offset < 0 { (x::subtract, x::subtract_register) } else { (x::add, x::add_register) };
-        let (low, high) = (magnitude % x::IMMEDIATE, magnitude - magnitude % x::IMMEDIATE);
+    pub(super) fn sum(&mut self, to: X, from: X, offset: i64) {
+        let (magnitude, down) = (offset.unsigned_abs(), offset < 0);
         if magnitude >= x::IMMEDIATE * x::IMMEDIATE {
             self.set(TEMPORARY, magnitude);
+            let register = if down { x::subtract_register } else { x::add_register };
             return self.program.push(register(to, from, TEMPORARY));
         }
+        let immediate = if down { x::subtract } else { x::add };
+        let (low, high) = (magnitude % x::IMMEDIATE, magnitude - magnitude % x::IMMEDIATE);
         if high > 0 {
             self.program.push(immediate(to, from, high));
         }
@@ -130,14 +130,8 @@ impl Assembler {
         }
     }
 
-    fn at(&mut self, access: Access, V(register): V, pointer: Pointer, offset: i64) {
+    pub(super) fn at(&mut self, access: Access, V(register): V, pointer: Pointer, offset: i64) {
         self.access(access, register, POINTERS[pointer.0 as usize], offset);
-    }
-
-    /// Lane 2, by one of the accesses that take no offset.
-    fn lane_2(&mut self, word: u32, V(register): V, pointer: Pointer, offset: i64) {
-        self.sum(TEMPORARY, POINTERS[pointer.0 as usize], offset + 8);
-        self.program.push(word | TEMPORARY.0 << 5 | register);
     }
 
     fn load_field(&mut self, to: X, field: Field) {
@@ -155,46 +149,6 @@ impl Assembler {
         }
         self.set(OTHER, value as u64);
         self.program.push(x::subtract_register_and_compare(to, from, OTHER));
-    }
-
-    /// `to` = 32-bit sums of the products of 8-bit lanes, four a lane, onto `sum`.
-    fn dot(&mut self, sum: V, a: V, b: V) {
-        if let Some(instruction) = self.isa.dot_instruction() {
-            return self.three(instruction, sum, a, b);
-        }
-        let [low, high, _] = SPARE;
-        self.three(op::SMULL_B, low, a, b);
-        self.three(op::SMULL2_B, high, a, b);
-        self.three(op::ADDP_H, low, low, high);
-        self.two(op::SADALP_H, sum, low);
-    }
-
-    /// [`Binary::MulPairs`]: bytes of `a` may have any value, so both are widened first.
-    fn multiply_pairs(&mut self, to: V, a: V, b: V) {
-        let [low, high, other] = SPARE;
-        self.two(op::UXTL, low, a);
-        self.two(op::SXTL, other, b);
-        self.three(op::MUL_H, low, low, other);
-        self.two(op::UXTL2, high, a);
-        self.two(op::SXTL2, other, b);
-        self.three(op::MUL_H, high, high, other);
-        self.three(op::ADDP_H, to, low, high);
-    }
-
-    /// [`Binary::AddPairs`]
-    fn add_pairs(&mut self, to: V, a: V, b: V) {
-        let [low, high, _] = SPARE;
-        self.three(op::SMULL_H, low, a, b);
-        self.three(op::SMULL2_H, high, a, b);
-        self.three(op::ADDP_S, to, low, high);
-    }
-
-    /// [`Binary::MaxFloat`]: not `fmax`, which has its own mind about NaN and the sign of zero.
-    fn larger(&mut self, to: V, a: V, b: V) {
-        let [greater, ..] = SPARE;
-        self.three(op::FCMGT, greater, a, b);
-        self.three(op::BSL, greater, a, b);
-        self.copy(to, greater);
     }
 }
 
@@ -337,20 +291,11 @@ impl Emitter for Assembler {
     }
 
     fn load(&mut self, to: Vector, from: Pointer, offset: i64) {
-        self.at(memory::LOAD_Q, v(to), from, offset);
+        self.load_part(v(to), from, offset, 4);
     }
 
     fn load_lanes(&mut self, to: Vector, from: Pointer, offset: i64, lanes: usize) {
-        match lanes {
-            0 => self.zero(to),
-            1 => self.at(memory::LOAD_S, v(to), from, offset),
-            2 => self.at(memory::LOAD_D, v(to), from, offset),
-            3 => {
-                self.at(memory::LOAD_D, v(to), from, offset);
-                self.lane_2(memory::LOAD_LANE_2, v(to), from, offset);
-            }
-            _ => self.load(to, from, offset),
-        }
+        self.load_part(v(to), from, offset, lanes);
     }
 
     fn broadcast(&mut self, to: Vector, from: Pointer, offset: i64) {
@@ -363,40 +308,19 @@ impl Emitter for Assembler {
     }
 
     fn store(&mut self, to: Pointer, offset: i64, from: Vector) {
-        self.at(memory::STORE_Q, v(from), to, offset);
+        self.store_part(to, offset, v(from), 4);
     }
 
     fn store_lanes(&mut self, to: Pointer, offset: i64, from: Vector, lanes: usize) {
-        match lanes {
-            0 => {}
-            1 => self.at(memory::STORE_S, v(from), to, offset),
-            2 => self.at(memory::STORE_D, v(from), to, offset),
-            3 => {
-                self.at(memory::STORE_D, v(from), to, offset);
-                self.lane_2(memory::STORE_LANE_2, v(from), to, offset);
-            }
-            _ => self.store(to, offset, from),
-        }
+        self.store_part(to, offset, v(from), lanes);
     }
 
     fn store_narrow(&mut self, to: Pointer, offset: i64, from: Vector) {
-        let [narrow, ..] = SPARE;
-        self.two(op::XTN_S, narrow, v(from));
-        self.two(op::XTN_H, narrow, narrow);
-        self.at(memory::STORE_S, narrow, to, offset);
+        self.narrow(to, offset, v(from));
     }
 
     fn store_sign_bits(&mut self, to: Pointer, offset: i64, from: Vector) {
-        let [signs, bits, _] = SPARE;
-        self.two(op::CMLT_B, signs, v(from));
-        let each: [u8; 16] = std::array::from_fn(|byte| 1 << (byte % 8));
-        self.program.load_constant(memory::LOAD_CONSTANT | bits.0, each);
-        self.three(op::AND, signs, signs, bits);
-        // Bits of eight bytes in one, by adding neighbours three times.
-        for _ in 0..3 {
-            self.three(op::ADDP_B, signs, signs, signs);
-        }
-        self.at(memory::STORE_H, signs, to, offset);
+        self.sign_bits(to, offset, v(from));
     }
 
     fn prefetch(&mut self, from: Pointer, offset: i64) {

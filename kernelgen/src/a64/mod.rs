@@ -7,6 +7,7 @@ pub(crate) mod general;
 mod instructions;
 mod isa;
 pub(crate) mod memory;
+mod words;
 
 pub use backend::A64Backend;
 pub use isa::{Dot, NeonIsa};

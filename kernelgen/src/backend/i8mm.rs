@@ -1,4 +1,4 @@
-//! NEON with dot products of unsigned and signed bytes (FEAT_I8MM).
+//! NEON with dot products of unsigned and signed bytes (`FEAT_I8MM`).
 
 use craftsman_isa::Feature;
 

@@ -1,4 +1,4 @@
-//! NEON: what every ARMv8 processor has. Products of bytes are widened and summed in pairs.
+//! NEON: what every `ARMv8` processor has. Products of bytes are widened and summed in pairs.
 
 use craftsman_isa::Feature;
 

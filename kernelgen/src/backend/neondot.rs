@@ -1,4 +1,4 @@
-//! NEON with dot products of signed bytes (FEAT_DotProd).
+//! NEON with dot products of signed bytes (`FEAT_DotProd`).
 
 use craftsman_isa::Feature;
 

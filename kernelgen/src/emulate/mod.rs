@@ -192,7 +192,9 @@ impl Runner for Emulator {
         let mut set = |field: Field, value: u64| {
             arguments[field.offset() as usize..][..8].copy_from_slice(&value.to_le_bytes());
         };
-        counts.iter().for_each(|&(field, count)| set(field, count as u64));
+        for &(field, count) in counts {
+            set(field, count as u64);
+        }
         let mut places = Vec::new();
         for (place, Buffer { field, bytes, access }) in buffers.iter().enumerate() {
             let address = begin(place, bytes.len(), 1);
