@@ -1,6 +1,6 @@
 //! Emitted kernels: first candidates, then, once verified, [`Kernel`]s with a safe call.
 
-use craftsman_golden::Granularity;
+use craftsman_golden::{Granularity, TernaryMatrix};
 use craftsman_isa::HardwareCaps;
 
 use crate::activations::{Activations, InputForm, TOKEN_GRANULE};
@@ -45,6 +45,28 @@ pub fn emit(key: &KernelKey, config: &KernelConfig, caps: &HardwareCaps) -> Resu
     let rows = family.input(key, config) == InputForm::rows(key.k);
     let input = (!rows).then(|| compile(&|emitter| family.emit_input(key, config, emitter))).transpose()?;
     Ok(KernelCode { product, input })
+}
+
+/// Packs a matrix, or the two of a gate/up pair, for kernels of `key` that are built as `config` says.
+///
+/// # Errors
+/// When the configuration makes no sense for the key, the matrices are not the key's, or memory is short.
+pub fn pack(
+    key: &KernelKey,
+    config: &KernelConfig,
+    matrices: &[&TernaryMatrix],
+) -> Result<PackedMatrix, EmitError> {
+    key.check().map_err(EmitError::new)?;
+    let (_, family) = config.parts()?;
+    let fits = |matrix: &&TernaryMatrix| {
+        (matrix.m(), matrix.k()) == (key.m, key.k) && matrix.scales().granularity() == key.scales
+    };
+    if matrices.len() != key.matrices() || !matrices.iter().all(fits) {
+        return Err(EmitError::new(format_args!("these are not the weights of {key}")));
+    }
+    family
+        .pack(matrices, &config.layout(key)?)
+        .map_err(|error| EmitError::new(format_args!("no memory for packed weights: {error}")))
 }
 
 /// Executable code of this processor that has not been checked yet. Only [`verify`](crate::verify) runs it.

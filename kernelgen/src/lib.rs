@@ -7,6 +7,7 @@
 
 mod a64;
 mod activations;
+pub mod aot;
 pub mod backend;
 pub mod clock;
 mod code;
@@ -45,7 +46,7 @@ pub use activations::{Activations, InputForm};
 pub use code::{Code, EmitError};
 pub use compiler::{CodeFilter, KernelCompiler, KernelError, KernelReport, VERIFY_SEED, verify_native};
 pub use config::{KernelConfig, Tile};
-pub use kernel::{Kernel, KernelCode, emit};
+pub use kernel::{Kernel, KernelCode, emit, pack};
 pub use key::{Batch, Epilogue, KernelKey, MAX_K, MAX_M, NameError};
 pub use linear::{LinearOptions, TernaryLinear};
 pub use listing::listing;

@@ -104,6 +104,7 @@ fn every_recorded_processor_gets_its_tier() {
         ("alder-lake", "avxvnni"),
         ("apple-m1", "neondot"),
         ("graviton3", "neondot"),
+        ("raspberry-pi-4", "neon"),
         ("bare-x86-64", "portable"),
     ];
     assert_eq!(expected.len(), recorded::all().len(), "a recorded machine without an expectation");

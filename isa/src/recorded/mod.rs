@@ -25,6 +25,7 @@ machines! {
     "zen4"
     "apple-m1"
     "graviton3"
+    "raspberry-pi-4"
 }
 
 /// Every recorded machine with its name.
@@ -81,6 +82,7 @@ mod tests {
             ("zen4", Tier::Avx512Vnni),
             ("apple-m1", Tier::Portable),
             ("graviton3", Tier::Portable),
+            ("raspberry-pi-4", Tier::Portable),
         ];
         let recorded: Vec<_> = all().into_iter().map(|(name, caps)| (name, caps.tier())).collect();
         assert_eq!(recorded, expected);

@@ -2,10 +2,12 @@
 
 mod caps;
 mod disasm;
+mod emit;
 mod explain;
 mod fuzz;
 mod list;
 mod machine;
+mod pack;
 mod progress;
 mod roofline;
 mod tune;
@@ -36,6 +38,8 @@ Examples:
   kernelgen verify --simulate --machine zen4        the same for a processor that is not here
   kernelgen disasm 2560x6912-decode-tensor-a8       listing of the kernel that would be selected
   kernelgen explain 2560x6912-decode-tensor-a8      why that kernel, and not another
+  kernelgen emit 640x2560-decode-tensor-a8 --target aarch64-linux -o kernel.o
+                                                    an object file and kernel.h for a C program
   kernelgen fuzz --seconds 60                       check random kernels for random products
   kernelgen roofline                                what this machine can do at most
   kernelgen tune                                    find and keep the fastest kernels of this machine
@@ -53,6 +57,10 @@ enum Command {
     Verify(verify::Verify),
     /// Disassemble a kernel, with the labels of its source
     Disasm(disasm::Disasm),
+    /// Write a kernel as an object file for another program to link, with a C header
+    Emit(emit::Emit),
+    /// Pack weights for a kernel that was written with `emit`
+    Pack(pack::Pack),
     /// Show why a kernel is chosen: what was considered, what was dropped, prediction beside measurement
     Explain(explain::Explain),
     /// Check random kernels for random products against golden
@@ -88,6 +96,8 @@ fn main() -> ExitCode {
         Command::List(list) => list.run(),
         Command::Verify(verify) => verify.run(),
         Command::Disasm(disasm) => disasm.run(),
+        Command::Emit(emit) => emit.run(),
+        Command::Pack(pack) => pack.run(),
         Command::Explain(explain) => explain.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Roofline(roofline) => roofline.run(),

@@ -1,0 +1,103 @@
+//! `kernelgen emit`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use craftsman_isa::{HardwareCaps, recorded};
+use craftsman_kernelgen::aot::{Functions, Target};
+use craftsman_kernelgen::store::write_aside;
+use craftsman_kernelgen::{KernelConfig, KernelKey, VERIFY_SEED, VerifyError, candidates, verify_simulated};
+
+use crate::{Failure, print};
+
+/// Write a kernel as an object file for another program to link, with a C header.
+///
+/// Beside FILE, a header of the same name and the extension .h says how to call it; `kernelgen pack` packs its weights. The
+/// kernel is checked against the reference before anything is written, on a simulated or emulated processor.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Emit {
+    /// What is computed, as in 2560x6912-decode-tensor-a8
+    key: KernelKey,
+    /// What it is for: x86_64-linux, x86_64-windows, aarch64-linux or aarch64-macos
+    #[arg(long, value_name = "TARGET", value_parser = target)]
+    target: &'static Target,
+    /// How it is built; without it, the best guess for the machine
+    #[arg(long)]
+    config: Option<KernelConfig>,
+    /// The recorded processor that it is for; without it, one that most machines of the target have at least
+    #[arg(long, value_name = "NAME")]
+    machine: Option<String>,
+    /// What the function is called; without it, craftsman_ and the key
+    #[arg(long, value_name = "IDENTIFIER")]
+    name: Option<String>,
+    /// Where the object goes
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kernelgen emit 640x2560-decode-tensor-a8 --target x86_64-linux -o kernel.o
+  kernelgen emit 640x2560-prefill-tensor-a8 --target aarch64-macos --machine apple-m1 --name project -o project.o";
+
+fn target(name: &str) -> Result<&'static Target, String> {
+    Target::by_name(name).map_err(|error| error.to_string())
+}
+
+impl Emit {
+    pub fn run(&self) -> Result<(), Failure> {
+        let caps = self.caps()?;
+        let config = match self.config {
+            Some(config) => config,
+            None => best(&caps, &self.key)?,
+        };
+        let name = self.name.clone().unwrap_or_else(|| Functions::default_name(&self.key));
+        let emitted = Functions::new(&self.key, &config, &caps, &name);
+        let failed = |error: craftsman_kernelgen::EmitError| Failure::Kernel(error.to_string());
+        let functions = emitted.map_err(failed)?;
+        let object = functions.object(self.target).map_err(failed)?;
+        let header = functions.header(self.target).map_err(failed)?;
+        let checked = self.check(&config, &caps)?;
+        write(&self.out, &object)?;
+        write(&self.out.with_extension("h"), header.as_bytes())?;
+        print(&format!(
+            "{}: {} by {config} for {}, {} bytes; {checked}",
+            self.out.display(),
+            self.key,
+            self.target.name,
+            object.len()
+        ));
+        Ok(())
+    }
+
+    fn caps(&self) -> Result<HardwareCaps, Failure> {
+        let Some(name) = &self.machine else { return Ok(self.target.usual()) };
+        recorded::by_name(name).ok_or_else(|| {
+            let names: Vec<_> = recorded::names().collect();
+            Failure::Usage(format!("no recorded processor `{name}`; there are {}", names.join(", ")))
+        })
+    }
+
+    /// What became of the check; an error if the kernel is wrong.
+    fn check(&self, config: &KernelConfig, caps: &HardwareCaps) -> Result<String, Failure> {
+        match verify_simulated(&self.key, config, caps, VERIFY_SEED) {
+            Ok(report) => Ok(format!("exact in {} calls", report.calls)),
+            Err(VerifyError::Emit(error)) => Ok(format!("NOT CHECKED: {error}")),
+            Err(error) => Err(Failure::Kernel(error.to_string())),
+        }
+    }
+}
+
+/// The best guess that is not portable, whose code may belong to this process.
+fn best(caps: &HardwareCaps, key: &KernelKey) -> Result<KernelConfig, Failure> {
+    let mut candidates = candidates(caps, key).into_iter();
+    let found = candidates.find(|config| config.backend != "portable");
+    found.ok_or_else(|| Failure::Kernel("no candidate for this key and machine".to_owned()))
+}
+
+/// Writes a file that is there complete or not at all.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |error| Failure::File(format!("cannot write {}: {error}", path.display()));
+    write_aside(path, failed, |out| out.write_all(bytes).map_err(failed))
+}
