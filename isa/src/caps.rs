@@ -20,6 +20,8 @@ pub enum Arch {
     Aarch64,
     /// 64-bit RISC-V.
     Riscv64,
+    /// WebAssembly with 32-bit addresses.
+    Wasm32,
     /// Anything else.
     Other,
 }
@@ -181,7 +183,7 @@ mod tests {
     #[test]
     fn portable_is_the_bare_architecture() {
         for (name, caps) in recorded::all() {
-            let baseline = if caps.arch == Arch::X86_64 { Feature::Sse2 } else { Feature::Neon };
+            let baseline = recorded::baseline(caps.arch);
             let bare = caps.with_max_tier(Tier::Portable).features;
             assert_eq!(bare, FeatureSet::EMPTY.with(baseline), "{name}");
         }

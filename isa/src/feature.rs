@@ -43,7 +43,7 @@ macro_rules! features {
     };
 }
 
-// aarch64 has no tiers of its own: what is above its baseline stays under every ceiling but `portable`.
+// aarch64 and WebAssembly have no tiers of their own: what is above its baseline stays under every ceiling but `portable`.
 features! {
     Sse2             "sse2"             X86_64  Portable   false "SSE2"
     Sse3             "sse3"             X86_64  Avx2       false "SSE3"
@@ -73,6 +73,8 @@ features! {
     Dotprod          "dotprod"          Aarch64 Avx2       false "8-bit dot products (SDOT, UDOT)"
     I8mm             "i8mm"             Aarch64 Avx2       false "8-bit matrix products (SMMLA, USDOT)"
     Sve              "sve"              Aarch64 Avx2       false "Scalable Vector Extension"
+    Simd128          "simd128"          Wasm32  Portable   false "128-bit SIMD"
+    RelaxedSimd      "relaxed-simd"     Wasm32  Avx2       false "Relaxed SIMD"
 }
 
 impl Feature {

@@ -40,6 +40,7 @@ pub mod store;
 pub mod tuning;
 mod verify;
 pub mod vocabulary;
+mod wasm;
 mod x86;
 
 pub use activations::{Activations, InputForm};

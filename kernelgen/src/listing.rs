@@ -8,10 +8,12 @@ use disarm64::format_insn::format_insn_pc;
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, NasmFormatter};
 
 use crate::code::Code;
+use crate::wasm;
 
 /// The listing of `code`, one instruction a line with its offset, labels on lines of their own; then its constants.
 ///
-/// Code of architectures other than x86-64 and aarch64 is listed as 32-bit words.
+/// Code for WebAssembly is listed as the text form of a module, with the numbers of its lines; code for other architectures
+/// than that, x86-64 and aarch64 as 32-bit words.
 ///
 /// ```
 /// use craftsman_isa::recorded;
@@ -42,6 +44,7 @@ fn lines(code: &Code, arch: Arch) -> Vec<(usize, String)> {
     let instructions = match arch {
         Arch::X86_64 => x86_64(code),
         Arch::Aarch64 => words(code, aarch64),
+        Arch::Wasm32 => return webassembly(code),
         Arch::Riscv64 | Arch::Other => words(code, |_, _| None),
     };
     instructions.into_iter().chain(constants(code)).collect()
@@ -80,6 +83,13 @@ fn aarch64(place: usize, word: u32) -> Option<String> {
     let mut text = String::new();
     format_insn_pc(place as u64, &mut text, &decode(word)?).ok()?;
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The text form of a module with this function, line by line, with the numbers of lines.
+fn webassembly(code: &Code) -> Vec<(usize, String)> {
+    let module = wasm::module([("kernel", &code.bytes[..])].into_iter());
+    let text = wasmprinter::print_bytes(&module).unwrap_or_else(|error| format!("(unreadable: {error})"));
+    text.lines().map(str::to_owned).enumerate().collect()
 }
 
 /// What lies behind the instructions.

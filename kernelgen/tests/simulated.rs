@@ -105,6 +105,8 @@ fn every_recorded_processor_gets_its_tier() {
         ("apple-m1", "neondot"),
         ("graviton3", "neondot"),
         ("raspberry-pi-4", "neon"),
+        ("browser", "simd128"),
+        ("relaxed-browser", "relaxedsimd"),
         ("bare-x86-64", "portable"),
     ];
     assert_eq!(expected.len(), recorded::all().len(), "a recorded machine without an expectation");

@@ -26,6 +26,8 @@ machines! {
     "apple-m1"
     "graviton3"
     "raspberry-pi-4"
+    "browser"
+    "relaxed-browser"
 }
 
 /// Every recorded machine with its name.
@@ -53,10 +55,20 @@ fn read(name: &str, json: &str) -> HardwareCaps {
     serde_json::from_str(json).unwrap_or_else(|error| panic!("recorded/{name}.json: {error}"))
 }
 
+/// What every processor of an architecture has.
+#[cfg(test)]
+pub(crate) fn baseline(arch: crate::Arch) -> crate::Feature {
+    match arch {
+        crate::Arch::X86_64 => crate::Feature::Sse2,
+        crate::Arch::Wasm32 => crate::Feature::Simd128,
+        _ => crate::Feature::Neon,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Arch, Feature, Tier};
+    use crate::Tier;
     use std::collections::BTreeSet;
 
     #[test]
@@ -83,6 +95,8 @@ mod tests {
             ("apple-m1", Tier::Portable),
             ("graviton3", Tier::Portable),
             ("raspberry-pi-4", Tier::Portable),
+            ("browser", Tier::Portable),
+            ("relaxed-browser", Tier::Portable),
         ];
         let recorded: Vec<_> = all().into_iter().map(|(name, caps)| (name, caps.tier())).collect();
         assert_eq!(recorded, expected);
@@ -94,8 +108,7 @@ mod tests {
         for (name, caps) in all() {
             assert!(caps.physical_cores >= 1 && caps.physical_cores <= caps.logical_cores, "{name}");
             assert!(caps.features.iter().all(|feature| feature.row().arch == caps.arch), "{name}");
-            let baseline = if caps.arch == Arch::X86_64 { Feature::Sse2 } else { Feature::Neon };
-            assert!(caps.has(baseline), "{name}");
+            assert!(caps.has(baseline(caps.arch)), "{name}");
             let levels: Vec<_> =
                 [caps.caches.l1d, caps.caches.l2, caps.caches.l3].into_iter().flatten().collect();
             assert!(levels.is_sorted_by_key(|cache| cache.size_bytes), "{name}");

@@ -18,6 +18,8 @@ use crate::kernel::emit;
 use crate::key::KernelKey;
 use crate::quantizer::{self, QuantizerKey};
 
+pub use crate::wasm::module;
+use target::Format;
 pub use target::Target;
 
 /// Functions of one key, for one processor.
@@ -74,26 +76,36 @@ impl Functions {
         format!("craftsman_{key}").replace('-', "_")
     }
 
-    /// The object file for `target`.
-    ///
-    /// # Errors
-    /// When `target` is of another architecture than the code.
-    pub fn object(&self, target: &Target) -> Result<Vec<u8>, EmitError> {
-        if target.arch != self.caps.arch {
-            return Err(EmitError::new(format_args!(
-                "{} is not code for {}; choose another machine",
-                self.config, target.name
-            )));
-        }
-        object::write(self, target)
-    }
-
     /// The C header that goes with it.
     ///
     /// # Errors
     /// When the configuration makes no sense for the key.
     pub fn header(&self, target: &Target) -> Result<String, EmitError> {
         header::write(self, target)
+    }
+}
+
+/// One file for `target` with all of `functions`: an object, or a WebAssembly module.
+///
+/// # Errors
+/// When some are of another architecture.
+pub fn write(functions: &[Functions], target: &Target) -> Result<Vec<u8>, EmitError> {
+    if let Some(other) = functions.iter().find(|functions| functions.caps.arch != target.arch) {
+        return Err(EmitError::new(format_args!(
+            "{} is not code for {}; choose another machine",
+            other.config, target.name
+        )));
+    }
+    let parts = functions.iter().flat_map(|functions| {
+        let named = |part: &'_ Part| format!("{}{}", functions.name, part.suffix);
+        functions.parts.iter().map(move |part| (named(part), &part.code.bytes[..]))
+    });
+    match target.format {
+        Format::Object(format) => object::write(parts, target.arch, format),
+        Format::Module => {
+            let parts: Vec<_> = parts.collect();
+            Ok(module(parts.iter().map(|(name, body)| (name.as_str(), *body))))
+        }
     }
 }
 

@@ -7,27 +7,31 @@ use object::{
     SymbolFlags, SymbolKind, SymbolScope,
 };
 
-use super::{Functions, Target, windows};
+use super::windows;
 use crate::code::EmitError;
 
 /// Where functions begin: constants among the code want as much.
 const ALIGNMENT: u64 = 64;
 
-pub(super) fn write(functions: &Functions, target: &Target) -> Result<Vec<u8>, EmitError> {
-    let architecture = match target.arch {
+/// An object of all `functions`, which are of architecture `arch`.
+pub(super) fn write<'f>(
+    functions: impl Iterator<Item = (String, &'f [u8])>,
+    arch: Arch,
+    format: BinaryFormat,
+) -> Result<Vec<u8>, EmitError> {
+    let architecture = match arch {
         Arch::X86_64 => Architecture::X86_64,
         _ => Architecture::Aarch64,
     };
-    let mut object = Object::new(target.format, architecture, Endianness::Little);
-    for part in &functions.parts {
-        let name = format!("{}{}", functions.name, part.suffix);
-        if target.format == BinaryFormat::Coff {
-            add_with_entry(&mut object, &name, &part.code.bytes)?;
+    let mut object = Object::new(format, architecture, Endianness::Little);
+    for (name, code) in functions {
+        if format == BinaryFormat::Coff {
+            add_with_entry(&mut object, &name, code)?;
         } else {
-            add_function(&mut object, &name, &part.code.bytes, SymbolScope::Linkage);
+            add_function(&mut object, &name, code, SymbolScope::Linkage);
         }
     }
-    if target.format == BinaryFormat::Elf {
+    if format == BinaryFormat::Elf {
         // Says that the stack need not be executable.
         object.add_section(Vec::new(), b".note.GNU-stack".to_vec(), SectionKind::Other);
     }

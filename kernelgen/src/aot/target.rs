@@ -14,20 +14,45 @@ pub struct Target {
     pub arch: Arch,
     /// The recorded processor that is meant where none is named.
     machine: &'static str,
-    pub(super) format: BinaryFormat,
+    pub(super) format: Format,
+}
+
+/// What kind of file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// An object file for a linker.
+    Object(BinaryFormat),
+    /// A WebAssembly module that imports its memory.
+    Module,
 }
 
 /// Every target.
-static ALL: [Target; 4] = [
-    Target { name: "x86_64-linux", arch: Arch::X86_64, machine: "haswell", format: BinaryFormat::Elf },
-    Target { name: "x86_64-windows", arch: Arch::X86_64, machine: "haswell", format: BinaryFormat::Coff },
+static ALL: [Target; 5] = [
+    Target {
+        name: "x86_64-linux",
+        arch: Arch::X86_64,
+        machine: "haswell",
+        format: Format::Object(BinaryFormat::Elf),
+    },
+    Target {
+        name: "x86_64-windows",
+        arch: Arch::X86_64,
+        machine: "haswell",
+        format: Format::Object(BinaryFormat::Coff),
+    },
     Target {
         name: "aarch64-linux",
         arch: Arch::Aarch64,
         machine: "raspberry-pi-4",
-        format: BinaryFormat::Elf,
+        format: Format::Object(BinaryFormat::Elf),
     },
-    Target { name: "aarch64-macos", arch: Arch::Aarch64, machine: "apple-m1", format: BinaryFormat::MachO },
+    Target {
+        name: "aarch64-macos",
+        arch: Arch::Aarch64,
+        machine: "apple-m1",
+        format: Format::Object(BinaryFormat::MachO),
+    },
+    Target { name: "wasm", arch: Arch::Wasm32, machine: "browser", format: Format::Module },
 ];
 
 impl Target {

@@ -10,6 +10,8 @@ mod i8mm;
 mod neon;
 mod neondot;
 mod portable;
+mod relaxedsimd;
+mod simd128;
 
 use craftsman_isa::{Feature, HardwareCaps};
 
@@ -28,6 +30,8 @@ pub static ALL: &[&dyn Backend] = &[
     &i8mm::I8MM,
     &neondot::NEON_DOT,
     &neon::NEON,
+    &relaxedsimd::RELAXED_SIMD,
+    &simd128::SIMD128,
     &portable::Portable,
 ];
 

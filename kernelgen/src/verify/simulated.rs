@@ -48,7 +48,7 @@ pub fn verify_simulated(
             verify_elsewhere(key, config, caps, seed, &mut emulator)
                 .map(|()| Simulated { calls: emulator.calls(), ..Simulated::default() })
         }
-        Arch::Riscv64 | Arch::Other => {
+        Arch::Riscv64 | Arch::Wasm32 | Arch::Other => {
             Err(EmitError::new("only x86-64 and aarch64 code can be simulated").into())
         }
     };

@@ -4,31 +4,34 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use craftsman_isa::{HardwareCaps, recorded};
-use craftsman_kernelgen::aot::{Functions, Target};
+use craftsman_kernelgen::aot::{self, Functions, Target};
 use craftsman_kernelgen::store::write_aside;
-use craftsman_kernelgen::{KernelConfig, KernelKey, VERIFY_SEED, VerifyError, candidates, verify_simulated};
+use craftsman_kernelgen::{
+    EmitError, KernelConfig, KernelKey, VERIFY_SEED, VerifyError, candidates, verify_simulated,
+};
 
 use crate::{Failure, print};
 
-/// Write a kernel as an object file for another program to link, with a C header.
+/// Write kernels as an object file for another program to link, or as a WebAssembly module, with a C header.
 ///
-/// Beside FILE, a header of the same name and the extension .h says how to call it; `kernelgen pack` packs its weights. The
-/// kernel is checked against the reference before anything is written, on a simulated or emulated processor.
+/// Beside FILE, a header of the same name and the extension .h says how to call them; `kernelgen pack` packs their weights.
+/// Kernels are checked against the reference before anything is written, on a simulated or emulated processor.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Emit {
-    /// What is computed, as in 2560x6912-decode-tensor-a8
-    key: KernelKey,
-    /// What it is for: x86_64-linux, x86_64-windows, aarch64-linux or aarch64-macos
+    /// What is computed, as in 2560x6912-decode-tensor-a8; several go into one file
+    #[arg(value_name = "KEY", required = true)]
+    keys: Vec<KernelKey>,
+    /// What it is for: x86_64-linux, x86_64-windows, aarch64-linux, aarch64-macos or wasm
     #[arg(long, value_name = "TARGET", value_parser = target)]
     target: &'static Target,
-    /// How it is built; without it, the best guess for the machine
+    /// How they are built; without it, the best guess for the machine
     #[arg(long)]
     config: Option<KernelConfig>,
     /// The recorded processor that it is for; without it, one that most machines of the target have at least
     #[arg(long, value_name = "NAME")]
     machine: Option<String>,
-    /// What the function is called; without it, craftsman_ and the key
+    /// What the function is called, if it is one; without it, craftsman_ and the key
     #[arg(long, value_name = "IDENTIFIER")]
     name: Option<String>,
     /// Where the object goes
@@ -47,27 +50,32 @@ fn target(name: &str) -> Result<&'static Target, String> {
 
 impl Emit {
     pub fn run(&self) -> Result<(), Failure> {
+        if self.name.is_some() && self.keys.len() > 1 {
+            return Err(Failure::Usage(
+                "--name names one function; leave it out for several keys".to_owned(),
+            ));
+        }
         let caps = self.caps()?;
-        let config = match self.config {
-            Some(config) => config,
-            None => best(&caps, &self.key)?,
-        };
-        let name = self.name.clone().unwrap_or_else(|| Functions::default_name(&self.key));
-        let emitted = Functions::new(&self.key, &config, &caps, &name);
-        let failed = |error: craftsman_kernelgen::EmitError| Failure::Kernel(error.to_string());
-        let functions = emitted.map_err(failed)?;
-        let object = functions.object(self.target).map_err(failed)?;
-        let header = functions.header(self.target).map_err(failed)?;
-        let checked = self.check(&config, &caps)?;
-        write(&self.out, &object)?;
-        write(&self.out.with_extension("h"), header.as_bytes())?;
-        print(&format!(
-            "{}: {} by {config} for {}, {} bytes; {checked}",
-            self.out.display(),
-            self.key,
-            self.target.name,
-            object.len()
-        ));
+        let failed = |error: EmitError| Failure::Kernel(error.to_string());
+        let (mut functions, mut headers, mut said) = (Vec::new(), String::new(), Vec::new());
+        for key in &self.keys {
+            let config = match self.config {
+                Some(config) => config,
+                None => best(&caps, key)?,
+            };
+            let name = self.name.clone().unwrap_or_else(|| Functions::default_name(key));
+            let emitted = Functions::new(key, &config, &caps, &name).map_err(failed)?;
+            headers += &emitted.header(self.target).map_err(failed)?;
+            functions.push(emitted);
+            let checked = check(key, &config, &caps)?;
+            said.push(format!("{key} by {config} for {}; {checked}", self.target.name));
+        }
+        let file = aot::write(&functions, self.target).map_err(failed)?;
+        write(&self.out, &file)?;
+        write(&self.out.with_extension("h"), headers.as_bytes())?;
+        for line in said {
+            print(&format!("{}: {line}", self.out.display()));
+        }
         Ok(())
     }
 
@@ -78,14 +86,14 @@ impl Emit {
             Failure::Usage(format!("no recorded processor `{name}`; there are {}", names.join(", ")))
         })
     }
+}
 
-    /// What became of the check; an error if the kernel is wrong.
-    fn check(&self, config: &KernelConfig, caps: &HardwareCaps) -> Result<String, Failure> {
-        match verify_simulated(&self.key, config, caps, VERIFY_SEED) {
-            Ok(report) => Ok(format!("exact in {} calls", report.calls)),
-            Err(VerifyError::Emit(error)) => Ok(format!("NOT CHECKED: {error}")),
-            Err(error) => Err(Failure::Kernel(error.to_string())),
-        }
+/// What became of the check; an error if the kernel is wrong.
+fn check(key: &KernelKey, config: &KernelConfig, caps: &HardwareCaps) -> Result<String, Failure> {
+    match verify_simulated(key, config, caps, VERIFY_SEED) {
+        Ok(report) => Ok(format!("exact in {} calls", report.calls)),
+        Err(VerifyError::Emit(error)) => Ok(format!("NOT CHECKED: {error}")),
+        Err(error) => Err(Failure::Kernel(error.to_string())),
     }
 }
 

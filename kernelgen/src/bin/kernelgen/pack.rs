@@ -11,8 +11,8 @@ use crate::{Failure, print};
 
 /// Pack weights for a kernel that was written with `emit`.
 ///
-/// Weights are bytes -1, 0 or 1, row after row; scales are little-endian f32: one, or one a row, or one a row and block. What
-/// is written is WEIGHT_BYTES of packed weights, then SCALES floats, as the header of the kernel counts them.
+/// Weights are bytes -1, 0 or 1, row after row; scales are little-endian f32: one, or one a row, or one a row and block.
+/// Packed weights are written first, then scales, as many of each as the header of the kernel says.
 #[derive(Debug, Args)]
 pub struct Pack {
     /// What is computed, as in 2560x6912-decode-tensor-a8

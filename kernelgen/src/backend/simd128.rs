@@ -1,0 +1,13 @@
+//! WebAssembly with 128-bit SIMD, as every browser has it.
+
+use craftsman_isa::Feature;
+
+use crate::wasm::WasmBackend;
+
+/// The tier's row.
+pub static SIMD128: WasmBackend = WasmBackend {
+    name: "simd128",
+    summary: "WebAssembly, 128-bit",
+    requires: &[Feature::Simd128],
+    relaxed: false,
+};
