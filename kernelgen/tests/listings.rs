@@ -59,6 +59,15 @@ const KERNELS: &[[&str; 4]] = &[
         "products widened and summed in pairs",
     ],
     ["apple-m1", "neon-tl1.bytes-1x1s1u2p0", "8x24-decode-tensor-a8", "tables of two columns by TBL"],
+    [
+        "browser",
+        "simd128-i2s.masked-1x1s1u2p0",
+        "16x8-decode-tensor-a8-add",
+        "products widened, neighbours added",
+    ],
+    ["browser", "simd128-base3.digits-1x1s1u1p0", "20x4-decode-row-a8", "digits of base 3, in WebAssembly"],
+    ["relaxed-browser", "relaxedsimd-i2s.masked-1x2s1u2p0", "16x8-prefill-tensor-a8", "relaxed dot products"],
+    ["relaxed-browser", "relaxedsimd-tl1.bytes-1x1s1u1p0", "8x16-decode-tensor-a8", "look-up by swizzle"],
 ];
 
 fn folder() -> PathBuf {

@@ -52,7 +52,9 @@ impl Runner for Wasmtime {
         let mut set = |field: Field, value: usize| {
             arguments[field.offset() as usize..][..8].copy_from_slice(&(value as u64).to_le_bytes());
         };
-        counts.iter().for_each(|&(field, count)| set(field, count));
+        for &(field, count) in counts {
+            set(field, count);
+        }
         let places: Vec<_> = buffers.iter().map(|buffer| layout.add(&buffer.bytes)).collect();
         for (buffer, &place) in buffers.iter().zip(&places) {
             set(buffer.field, place);

@@ -89,6 +89,10 @@ impl Compiler {
         self.free.push(vector);
     }
 
+    pub(super) fn give_all_back<const N: usize>(&mut self, vectors: [Vector; N]) {
+        self.free.extend(vectors);
+    }
+
     /// Onto the stack.
     pub(super) fn get(&mut self, vector: Vector) {
         self.push(Instruction::LocalGet(vector.0));

@@ -23,7 +23,7 @@ impl Compiler {
         self.half(low, sum, [a, b], minus, false);
         self.half(high, sum, [a, b], minus, true);
         self.simple(I::I8x16Shuffle(LOW_HALVES), sum, low, high);
-        [low, high].into_iter().for_each(|vector| self.give_back(vector));
+        self.give_all_back([low, high]);
     }
 
     /// Onto the stack: two lanes as doubles.
@@ -54,7 +54,7 @@ impl Compiler {
         self.get(s);
         self.push(I::F32x4DemoteF64x2Zero);
         self.put(to);
-        [p, c, s, e].into_iter().for_each(|vector| self.give_back(vector));
+        self.give_all_back([p, c, s, e]);
     }
 
     /// `e` = exactly what `s` lacks of `p + c` (Knuth's `TwoSum`).

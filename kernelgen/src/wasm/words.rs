@@ -111,7 +111,7 @@ impl Compiler {
         }
         self.add_neighbours([low, high]);
         self.put(to);
-        [low, high].into_iter().for_each(|vector| self.give_back(vector));
+        self.give_all_back([low, high]);
     }
 
     /// Onto the stack: sums of neighbouring 16-bit lanes.
@@ -141,6 +141,6 @@ impl Compiler {
         self.add_neighbours([low, high]);
         self.push_all([I::I32x4ExtAddPairwiseI16x8S, I::I32x4Add]);
         self.put(sum);
-        [low, high].into_iter().for_each(|vector| self.give_back(vector));
+        self.give_all_back([low, high]);
     }
 }

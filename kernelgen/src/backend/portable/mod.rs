@@ -34,7 +34,7 @@ const TARGETS: [(Arch, &str); 3] = [
 ];
 
 /// Cranelift's names for what a processor may have. Its x86-64 SIMD takes SSE2 for granted.
-const FLAGS: [(Feature, &str); 11] = [
+const FLAGS: [(Feature, &str); 13] = [
     (Feature::Sse3, "has_sse3"),
     (Feature::Ssse3, "has_ssse3"),
     (Feature::Sse41, "has_sse41"),
@@ -46,6 +46,8 @@ const FLAGS: [(Feature, &str); 11] = [
     (Feature::Avx512F, "has_avx512f"),
     (Feature::Avx512Vl, "has_avx512vl"),
     (Feature::Avx512Vnni, "has_avx512vnni"),
+    (Feature::Dotprod, "has_dotprod"),
+    (Feature::I8mm, "has_i8mm"),
 ];
 
 impl Backend for Portable {
@@ -108,7 +110,7 @@ fn target(caps: &HardwareCaps) -> Result<OwnedTargetIsa, EmitError> {
     flags.set("enable_verifier", "false").map_err(unsaid)?;
     let mut isa = isa::lookup_by_name(name).map_err(unsaid)?;
     for (feature, flag) in FLAGS {
-        if caps.arch == Arch::X86_64 && caps.features.contains(feature) {
+        if caps.arch == feature.row().arch && caps.features.contains(feature) {
             isa.enable(flag).map_err(unsaid)?;
         }
     }
