@@ -1,7 +1,7 @@
 //! Linux: sysfs and /proc/cpuinfo.
 
-use super::{SystemReport, text};
-use crate::{Cache, Caches};
+use super::{SystemReport, sysfs, text};
+use crate::Caches;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -48,28 +48,8 @@ fn read(path: &Path) -> Option<String> {
 
 /// The data caches of the logical core `cpu`.
 fn caches(cpu: u32) -> Caches {
-    let mut found = Caches::default();
     let folder = Path::new(CPU_FOLDER).join(format!("cpu{cpu}/cache"));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let field = |name: &str| read(&entry.path().join(name));
-        let Some(cache) = cache(field) else { continue };
-        match (field("level").as_deref(), field("type").as_deref()) {
-            (Some("1"), Some("Data" | "Unified")) => found.l1d = Some(cache),
-            (Some("2"), Some("Data" | "Unified")) => found.l2 = Some(cache),
-            (Some("3"), Some("Data" | "Unified")) => found.l3 = Some(cache),
-            _ => {}
-        }
-    }
-    found
-}
-
-fn cache(field: impl Fn(&str) -> Option<String>) -> Option<Cache> {
-    let shared = field("shared_cpu_list").and_then(|list| text::cpu_list(&list));
-    Some(Cache {
-        size_bytes: text::size(&field("size")?)?,
-        line_bytes: field("coherency_line_size")?.parse().ok()?,
-        shared_by: shared.map_or(1, |cpus| cpus.len() as u32),
-    })
+    sysfs::caches(|path| read(&folder.join(path)))
 }
 
 /// Distinct sets of sibling threads.

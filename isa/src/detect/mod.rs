@@ -12,6 +12,10 @@ mod system;
 
 // What the two sides do not use on every target is still compiled and tested on every target.
 #[allow(dead_code)]
+mod sysctl;
+#[allow(dead_code)]
+mod sysfs;
+#[allow(dead_code)]
 mod text;
 
 pub use processor::detect;

@@ -65,6 +65,9 @@ pub enum FaultKind {
     /// An instruction, or a form of it, that the simulator does not know.
     #[error("the simulator does not know this instruction")]
     Unsupported,
+    /// A division by zero, or one whose quotient does not fit (#DE).
+    #[error("divides by zero, or the quotient does not fit")]
+    Division,
     /// More instructions than [`Machine::set_budget`](super::Machine::set_budget) allows.
     #[error("more than {budget} instructions")]
     BudgetExhausted {

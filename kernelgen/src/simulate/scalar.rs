@@ -34,6 +34,7 @@ pub(super) const TABLE: &[Row] = &[
     (&[M::Not], |core, i| { let value = !core.integer(i, 0)?; core.set_integer(i, 0, value) }),
     (&[M::Imul], multiply),
     (&[M::Mul], multiply_wide),
+    (&[M::Div], divide),
     (&[M::Shl, M::Sal], |core, i| shift(core, i, |a, _, count| a << count)),
     (&[M::Shr], |core, i| shift(core, i, |a, _, count| a >> count)),
     (&[M::Sar], |core, i| shift(core, i, |a, size, count| (signed(a, size) >> count) as u64)),
@@ -144,6 +145,21 @@ fn multiply_wide(core: &mut Core, instruction: &Instruction) -> Done {
     (core.general[0], core.general[2]) = (low, high);
     let fill = if instruction.mnemonic() == M::Mul { 0 } else { (signed(low, size) >> 63) as u64 & mask };
     core.flags = Flags { carry: high != fill, overflow: high != fill, ..Flags::of(low, size) };
+    Ok(())
+}
+
+/// DIV: rdx and rax, taken as one number, by the operand; the quotient to rax, what is left to rdx.
+fn divide(core: &mut Core, instruction: &Instruction) -> Done {
+    let size = Core::operand_size(instruction, 0);
+    if size < 4 {
+        return Err(FaultKind::Unsupported);
+    }
+    let (bits, mask) = (8 * size, low_bits(8 * size));
+    let whole = u128::from(core.general[2] & mask) << bits | u128::from(core.general[0] & mask);
+    let by = u128::from(core.integer(instruction, 0)?);
+    let quotient = whole.checked_div(by).filter(|&quotient| quotient <= u128::from(mask));
+    let quotient = quotient.ok_or(FaultKind::Division)?;
+    (core.general[0], core.general[2]) = (quotient as u64, (whole - quotient * by) as u64);
     Ok(())
 }
 

@@ -47,6 +47,30 @@ fn a_loop_runs_as_often_as_it_says() {
 }
 
 #[test]
+fn divisions_leave_quotient_and_remainder() {
+    // rdx:rax / rdi, with rdx = rsi; the quotient in rax, or the remainder.
+    let quotient = [
+        Instruction::with2(Code::Mov_r64_rm64, Register::RDX, Register::RSI).unwrap(),
+        Instruction::with2(Code::Mov_r64_imm64, Register::RAX, 1000_u64).unwrap(),
+        Instruction::with1(Code::Div_rm64, Register::RDI).unwrap(),
+        ret(),
+    ];
+    let remainder = [
+        &quotient[..3],
+        &[Instruction::with2(Code::Mov_r64_rm64, Register::RAX, Register::RDX).unwrap(), ret()],
+    ]
+    .concat();
+    let result = |code: &[Instruction], arguments| run(&mut Machine::new(), code, arguments);
+    assert_eq!(result(&quotient, &[7, 0]).unwrap().result(), 142);
+    assert_eq!(result(&remainder, &[7, 0]).unwrap().result(), 6);
+    // (2^64 + 1000) / 2^32
+    assert_eq!(result(&quotient, &[1 << 32, 1]).unwrap().result(), 1 << 32);
+    for arguments in [[0, 0], [7, 7], [1, 1]] {
+        assert_eq!(kind(result(&quotient, &arguments)), FaultKind::Division, "{arguments:?}");
+    }
+}
+
+#[test]
 fn arguments_beyond_six_lie_on_the_stack() {
     let seventh = Instruction::with2(Code::Mov_r64_rm64, Register::RAX, at(Register::RSP, 8)).unwrap();
     for count in 7..10 {

@@ -303,8 +303,9 @@ const ELSEWHERE: [Mnemonic; 12] = [
     Mnemonic::Vstmxcsr,
 ];
 
-/// Forms that the simulator refuses: products of 8 and 16 bits into ax and dx:ax.
-const REFUSED: [Code; 4] = [Code::Mul_rm8, Code::Imul_rm8, Code::Mul_rm16, Code::Imul_rm16];
+/// Forms that the simulator refuses: products and quotients of 8 and 16 bits, in ax and dx:ax.
+const REFUSED: [Code; 6] =
+    [Code::Mul_rm8, Code::Imul_rm8, Code::Mul_rm16, Code::Imul_rm16, Code::Div_rm8, Code::Div_rm16];
 
 /// Every code of 64-bit mode that the tables have.
 fn codes() -> impl Iterator<Item = Code> {
