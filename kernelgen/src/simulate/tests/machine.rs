@@ -60,7 +60,7 @@ fn divisions_leave_quotient_and_remainder() {
         &[Instruction::with2(Code::Mov_r64_rm64, Register::RAX, Register::RDX).unwrap(), ret()],
     ]
     .concat();
-    let result = |code: &[Instruction], arguments| run(&mut Machine::new(), code, arguments);
+    let result = |code: &[Instruction], arguments: &[u64]| run(&mut Machine::new(), code, arguments);
     assert_eq!(result(&quotient, &[7, 0]).unwrap().result(), 142);
     assert_eq!(result(&remainder, &[7, 0]).unwrap().result(), 6);
     // (2^64 + 1000) / 2^32
