@@ -48,19 +48,11 @@ impl Layout {
 impl Runner for Wasmtime {
     fn call(&mut self, code: &Code, buffers: &mut [Buffer], counts: &[(Field, usize)]) -> Result<(), String> {
         let mut layout = Layout(vec![UNTOUCHED; GAP]);
-        let mut arguments = vec![0; size_of::<Arguments>()];
-        let mut set = |field: Field, value: usize| {
-            arguments[field.offset() as usize..][..8].copy_from_slice(&(value as u64).to_le_bytes());
-        };
-        for &(field, count) in counts {
-            set(field, count);
-        }
         let places: Vec<_> = buffers.iter().map(|buffer| layout.add(&buffer.bytes)).collect();
-        for (buffer, &place) in buffers.iter().zip(&places) {
-            set(buffer.field, place);
-        }
         let scratch = layout.add(&vec![0xA5; code.scratch]);
-        set(Field::Scratch, scratch);
+        let addresses = buffers.iter().zip(&places).map(|(buffer, &place)| (buffer.field, place));
+        let values = addresses.chain([(Field::Scratch, scratch)]).chain(counts.iter().copied());
+        let arguments = Arguments::encode(values.map(|(field, value)| (field, value as u64)));
         let arguments_at = layout.add(&arguments);
 
         let module = aot::module([("kernel", &code.bytes[..])].into_iter());

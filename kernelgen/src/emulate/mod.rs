@@ -188,23 +188,18 @@ fn begin(place: usize, bytes: usize, alignment: u64) -> u64 {
 impl Runner for Emulator {
     fn call(&mut self, code: &Code, buffers: &mut [Buffer], counts: &[(Field, usize)]) -> Result<(), String> {
         let mut memory = Memory::default();
-        let mut arguments = vec![0; size_of::<Arguments>()];
-        let mut set = |field: Field, value: u64| {
-            arguments[field.offset() as usize..][..8].copy_from_slice(&value.to_le_bytes());
-        };
-        for &(field, count) in counts {
-            set(field, count as u64);
-        }
+        let mut values: Vec<_> = counts.iter().map(|&(field, count)| (field, count as u64)).collect();
         let mut places = Vec::new();
         for (place, Buffer { field, bytes, access }) in buffers.iter().enumerate() {
             let address = begin(place, bytes.len(), 1);
-            set(*field, address);
+            values.push((*field, address));
             let rights = if *access == Access::ReadWrite { Rights::ReadWrite } else { Rights::Read };
             places.push(memory.add(address, bytes, rights));
         }
         let scratch = begin(buffers.len(), code.scratch, SCRATCH);
-        set(Field::Scratch, scratch);
+        values.push((Field::Scratch, scratch));
         memory.add(scratch, &vec![0xA5; code.scratch], Rights::ReadWrite);
+        let arguments = Arguments::encode(values);
         let place = begin(buffers.len() + 1, arguments.len(), 8);
         memory.add(place, &arguments, Rights::ReadWrite);
         memory.add(CODE, &code.bytes, Rights::Execute);

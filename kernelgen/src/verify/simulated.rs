@@ -125,12 +125,9 @@ fn simulate(code: &Code, buffers: &[Buffer], counts: &[(Field, usize)]) -> Resul
         machine.map(address(buffer.field), buffer.bytes.clone(), buffer.access)?;
     }
     machine.map(address(Field::Scratch), vec![0xA5; code.scratch], Access::ReadWrite)?;
-    let mut arguments = vec![0; size_of::<Arguments>()];
     let addresses = REGIONS.map(|field| (field, address(field)));
     let counts = counts.iter().map(|&(field, count)| (field, count as u64));
-    for (field, value) in addresses.into_iter().chain(counts) {
-        arguments[field.offset() as usize..][..8].copy_from_slice(&value.to_ne_bytes());
-    }
+    let arguments = Arguments::encode(addresses.into_iter().chain(counts));
     let place = CODE * (REGIONS.len() as u64 + 3);
     machine.map(place, arguments, Access::ReadWrite)?;
     let outcome = machine.run(&code.bytes, CODE, &[place])?;

@@ -36,6 +36,18 @@ pub struct Arguments {
     pub rounds_left: usize,
 }
 
+impl Arguments {
+    /// The bytes of arguments for code that runs elsewhere, whose addresses are not of this process: little-endian, and zero
+    /// where `values` has no field.
+    pub fn encode(values: impl IntoIterator<Item = (Field, u64)>) -> Vec<u8> {
+        let mut bytes = vec![0; size_of::<Self>()];
+        for (field, value) in values {
+            bytes[field.offset() as usize..][..8].copy_from_slice(&value.to_le_bytes());
+        }
+        bytes
+    }
+}
+
 /// A field of [`Arguments`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {

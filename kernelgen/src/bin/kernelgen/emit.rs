@@ -3,19 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use craftsman_isa::{HardwareCaps, recorded};
+use craftsman_isa::HardwareCaps;
 use craftsman_kernelgen::aot::{self, Functions, Target};
 use craftsman_kernelgen::store::write_aside;
 use craftsman_kernelgen::{
     EmitError, KernelConfig, KernelKey, VERIFY_SEED, VerifyError, candidates, verify_simulated,
 };
 
+use crate::machine::Machine;
 use crate::{Failure, print};
 
 /// Write kernels as an object file for another program to link, or as a WebAssembly module, with a C header.
 ///
 /// Beside FILE, a header of the same name and the extension .h says how to call them; `kernelgen pack` packs their weights.
 /// Kernels are checked against the reference before anything is written, on a simulated or emulated processor.
+/// Without --machine they are for a processor that most machines of the target have at least.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Emit {
@@ -28,9 +30,8 @@ pub struct Emit {
     /// How they are built; without it, the best guess for the machine
     #[arg(long)]
     config: Option<KernelConfig>,
-    /// The recorded processor that it is for; without it, one that most machines of the target have at least
-    #[arg(long, value_name = "NAME")]
-    machine: Option<String>,
+    #[command(flatten)]
+    machine: Machine,
     /// What the function is called, if it is one; without it, craftsman_ and the key
     #[arg(long, value_name = "IDENTIFIER")]
     name: Option<String>,
@@ -55,7 +56,7 @@ impl Emit {
                 "--name names one function; leave it out for several keys".to_owned(),
             ));
         }
-        let caps = self.caps()?;
+        let caps = if self.machine.is_recorded() { self.machine.caps()? } else { self.target.usual() };
         let failed = |error: EmitError| Failure::Kernel(error.to_string());
         let (mut functions, mut headers, mut said) = (Vec::new(), String::new(), Vec::new());
         for key in &self.keys {
@@ -77,14 +78,6 @@ impl Emit {
             print(&format!("{}: {line}", self.out.display()));
         }
         Ok(())
-    }
-
-    fn caps(&self) -> Result<HardwareCaps, Failure> {
-        let Some(name) = &self.machine else { return Ok(self.target.usual()) };
-        recorded::by_name(name).ok_or_else(|| {
-            let names: Vec<_> = recorded::names().collect();
-            Failure::Usage(format!("no recorded processor `{name}`; there are {}", names.join(", ")))
-        })
     }
 }
 
