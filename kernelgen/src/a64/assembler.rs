@@ -1,8 +1,8 @@
 //! The emitter of every aarch64 tier.
 //!
-//! Register use (AAPCS64, leaf, nothing saved): `x0` holds the arguments throughout, `x17` is the innermost counter, `x16`
-//! and `x8` are for the moment, the other caller-saved registers but `x18` hold pointers. Of the vector registers `v8` to
-//! `v15` are not used, whose lower halves belong to the caller; `v29` to `v31` are for what a word needs inside itself.
+//! Register use (AAPCS64, leaf): `x0` holds the arguments throughout, `x17` is the innermost counter, `x16` and `x8` are for
+//! the moment, the other caller-saved registers but `x18` hold pointers. `v29` to `v31` are for what a word needs inside
+//! itself. `v8` to `v15`, whose lower halves belong to the caller, come last, and are kept on the stack where they are used.
 
 use super::encode::{Place, Program};
 use super::general::{self as x, Condition, X};
@@ -11,11 +11,13 @@ use super::isa::{self, NeonIsa};
 use super::memory::{self, Access, Form};
 use crate::code::{Code, EmitError};
 use crate::vocabulary::{
-    Accumulate, Accumulation, Binary, Compare, Emitter, Field, Pointer, Shift, Unary, Vector,
+    Accumulate, Accumulation, Binary, Compare, Emitter, Field, MatrixEmitter, Pointer, Shift, Unary, Vector,
 };
 
 pub(super) const POINTERS: [X; 14] =
     [X(1), X(2), X(3), X(4), X(5), X(6), X(7), X(9), X(10), X(11), X(12), X(13), X(14), X(15)];
+/// Vectors of which a caller wants the lower half back: those from this one on.
+const KEPT: u32 = 21;
 const ARGUMENTS: X = X(0);
 const COUNTER: X = X(17);
 pub(super) const TEMPORARY: X = X(16);
@@ -46,6 +48,8 @@ pub(super) struct Assembler {
     pub(super) program: Program,
     scratch: usize,
     free: Vec<u32>,
+    /// Whether vectors were handed out that the caller wants back.
+    keeps: bool,
     pointers: usize,
     whiles: Vec<While>,
     repeat: Option<Place>,
@@ -61,6 +65,7 @@ impl Assembler {
             program: Program::default(),
             scratch: 0,
             free,
+            keeps: false,
             pointers: 0,
             whiles: Vec::new(),
             repeat: None,
@@ -71,6 +76,10 @@ impl Assembler {
     /// Returns from the kernel and encodes it.
     pub(super) fn finish(mut self) -> Result<Code, EmitError> {
         self.label("return");
+        if self.keeps {
+            self.program.begin_with("the caller's registers", memory::keep());
+            memory::give_back().for_each(|word| self.program.push(word));
+        }
         self.program.push(x::return_());
         match self.error {
             Some(error) => Err(error),
@@ -152,9 +161,13 @@ impl Assembler {
     }
 }
 
-fn v(vector: Vector) -> V {
-    // v0 to v7, then v16 to v28.
-    V(if vector.0 < 8 { vector.0 } else { vector.0 + 8 })
+/// First those that nobody wants back.
+pub(super) fn v(vector: Vector) -> V {
+    V(match vector.0 {
+        index @ ..8 => index,
+        index @ 8..21 => index + 8,
+        index => index - 13,
+    })
 }
 
 impl Emitter for Assembler {
@@ -175,6 +188,7 @@ impl Emitter for Assembler {
             self.fail("out of vector registers");
             0
         });
+        self.keeps |= index >= KEPT;
         Vector(index)
     }
 
@@ -383,6 +397,10 @@ impl Emitter for Assembler {
 
     fn rotate_lanes(&mut self, to: Vector, a: Vector, by: usize) {
         self.three(op::ext(4 * by), v(to), v(a), v(a));
+    }
+
+    fn matrices(&mut self) -> Option<&mut dyn MatrixEmitter> {
+        if self.isa.matrices { Some(self) } else { None }
     }
 
     fn label(&mut self, name: &str) {

@@ -1,37 +1,25 @@
 //! A backend that is nothing but a row.
 
-use craftsman_isa::{Feature, HardwareCaps};
+use craftsman_isa::HardwareCaps;
 
 use super::assembler::Assembler;
 use super::isa::{self, NeonIsa};
-use crate::backend::Backend;
+use crate::backend::{Backend, Tier};
 use crate::code::{Code, EmitError};
 use crate::vocabulary::{Accumulation, Emitter, Word};
 
 /// One aarch64 tier: its name, what it asks of a processor, and how it multiplies.
 #[derive(Debug)]
 pub struct A64Backend {
-    /// See [`Backend::name`].
-    pub name: &'static str,
-    /// See [`Backend::summary`].
-    pub summary: &'static str,
-    /// See [`Backend::requires`].
-    pub requires: &'static [Feature],
+    /// What it is, and what it asks of a processor.
+    pub tier: Tier,
     /// How it says the vocabulary.
     pub isa: NeonIsa,
 }
 
 impl Backend for A64Backend {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-
-    fn requires(&self) -> &'static [Feature] {
-        self.requires
+    fn tier(&self) -> &Tier {
+        &self.tier
     }
 
     fn lanes(&self) -> usize {
@@ -47,7 +35,7 @@ impl Backend for A64Backend {
     }
 
     fn says(&self, word: Word) -> bool {
-        isa::says(word)
+        self.isa.says(word)
     }
 
     fn instructions(&self, word: Word) -> usize {
@@ -57,6 +45,6 @@ impl Backend for A64Backend {
     fn compile(&self, _: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError> {
         let mut assembler = Assembler::new(self.isa);
         say(&mut assembler);
-        assembler.finish().map_err(|what| EmitError::new(format_args!("{}: {what}", self.name)))
+        assembler.finish().map_err(|what| EmitError::new(format_args!("{}: {what}", self.name())))
     }
 }

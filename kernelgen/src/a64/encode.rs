@@ -61,6 +61,21 @@ impl Program {
         self.push(word);
     }
 
+    /// Puts `words` before everything.
+    pub(crate) fn begin_with(&mut self, name: &str, words: impl Iterator<Item = u32>) {
+        let before = self.words.len();
+        self.words.splice(0..0, words);
+        let moved = self.words.len() - before;
+        for (place, _, target) in &mut self.targets {
+            *place += moved;
+            if let Target::Place(place) = target {
+                *place += moved;
+            }
+        }
+        self.labels.iter_mut().for_each(|(place, _)| *place += moved);
+        self.labels.insert(0, (0, name.to_owned()));
+    }
+
     /// Points the branch at `branch` here.
     pub(crate) fn land(&mut self, branch: Place) {
         let here = self.here();

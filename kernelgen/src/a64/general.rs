@@ -14,6 +14,8 @@ pub(crate) struct X(pub(crate) u32);
 impl X {
     /// Reads as zero, forgets what is written.
     pub(crate) const ZERO: X = X(31);
+    /// The stack pointer, where an instruction says so.
+    pub(crate) const STACK: X = X(31);
 
     fn bits(self) -> BitValue<5> {
         BitValue::new_u32(self.0)

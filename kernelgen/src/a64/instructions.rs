@@ -10,10 +10,11 @@ use aarchmrs_types::BitValue;
 pub(super) const R: BitValue<5> = BitValue::new_u32(0);
 pub(super) const NO: BitValue<1> = BitValue::new_u32(0);
 pub(super) const YES: BitValue<1> = BitValue::new_u32(1);
-/// Lanes of 8, 16 and 32 bits.
+/// Lanes of 8, 16, 32 and 64 bits.
 const B: BitValue<2> = BitValue::new_u32(0);
 const H: BitValue<2> = BitValue::new_u32(1);
 const S: BitValue<2> = BitValue::new_u32(2);
+const D: BitValue<2> = BitValue::new_u32(3);
 
 /// `vd, vn, vm`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,12 @@ three! {
     ZIP1_B = asimdperm::ZIP1_asimdperm_only(YES, B);
     ZIP2_B = asimdperm::ZIP2_asimdperm_only(YES, B);
     UZP1_B = asimdperm::UZP1_asimdperm_only(YES, B);
+    ZIP1_S = asimdperm::ZIP1_asimdperm_only(YES, S);
+    ZIP2_S = asimdperm::ZIP2_asimdperm_only(YES, S);
+    ZIP1_D = asimdperm::ZIP1_asimdperm_only(YES, D);
+    ZIP2_D = asimdperm::ZIP2_asimdperm_only(YES, D);
+    UZP1_S = asimdperm::UZP1_asimdperm_only(YES, S);
+    UZP2_S = asimdperm::UZP2_asimdperm_only(YES, S);
     // Products of the low and of the high halves, twice as wide.
     SMULL_B = asimddiff::SMULL_asimddiff_L(NO, B);
     SMULL2_B = asimddiff::SMULL_asimddiff_L(YES, B);
@@ -96,6 +103,8 @@ three! {
     SMULL2_H = asimddiff::SMULL_asimddiff_L(YES, H);
     SDOT = asimdsame2::SDOT_asimdsame2_D(YES, S);
     USDOT = asimdsame2::USDOT_asimdsame2_D(YES);
+    // Two rows of eight unsigned bytes with two of eight signed ones.
+    USMMLA = asimdsame2::USMMLA_asimdsame2_G();
 }
 
 two! {

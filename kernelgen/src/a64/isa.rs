@@ -22,10 +22,12 @@ pub enum Dot {
 pub struct NeonIsa {
     /// How the products of bytes are summed.
     pub dot: Dot,
+    /// Whether there are products of matrices, too.
+    pub matrices: bool,
 }
 
-/// Vector registers that a family may have: v8 to v15 belong to the caller, and the assembler keeps three for itself.
-pub(super) const REGISTERS: u32 = 21;
+/// Vector registers that a family may have: the assembler keeps three for itself.
+pub(super) const REGISTERS: u32 = 29;
 
 impl NeonIsa {
     /// What this way of multiplying allows.
@@ -47,6 +49,15 @@ impl NeonIsa {
         }
     }
 
+    /// Whether the assembler can say `word`.
+    pub(super) fn says(self, word: Word) -> bool {
+        match word {
+            Word::Unary(_) | Word::Binary(_) | Word::Accumulate(_) => true,
+            Word::TernaryLogic | Word::Tiles => false,
+            Word::Matrices => self.matrices,
+        }
+    }
+
     /// The one instruction that it is, if it is one.
     pub(super) fn dot_instruction(self) -> Option<Three> {
         match self.dot {
@@ -54,14 +65,6 @@ impl NeonIsa {
             Dot::Signed => Some(op::SDOT),
             Dot::Mixed => Some(op::USDOT),
         }
-    }
-}
-
-/// Whether the assembler can say `word`.
-pub(super) fn says(word: Word) -> bool {
-    match word {
-        Word::Unary(_) | Word::Binary(_) | Word::Accumulate(_) => true,
-        Word::TernaryLogic | Word::Tiles => false,
     }
 }
 

@@ -1,8 +1,11 @@
 //! Loads and stores: each in the form that its offset fits.
 
-use aarchmrs_instructions::A64::ldst::{asisdlso, ldst_pos, ldst_regoff, ldst_unscaled, loadlit};
+use aarchmrs_instructions::A64::ldst::{
+    asisdlso, ldst_pos, ldst_regoff, ldst_unscaled, ldstpair_off, loadlit,
+};
 use aarchmrs_types::BitValue;
 
+use super::general::{self as x, X};
 use super::instructions::{NO, R, YES};
 
 const UNSCALED: BitValue<9> = BitValue::new_u32(0);
@@ -66,6 +69,30 @@ pub(crate) const LOAD_CONSTANT: u32 = loadlit::LDR_Q_loadlit::LDR_Q_loadlit(BitV
 /// 32-bit lane 2, from or to where a general register points.
 pub(crate) const LOAD_LANE_2: u32 = asisdlso::LD1_asisdlso_S1_1s::LD1_asisdlso_S1_1s(YES, NO, R, R).unpack();
 pub(crate) const STORE_LANE_2: u32 = asisdlso::ST1_asisdlso_S1_1s::ST1_asisdlso_S1_1s(YES, NO, R, R).unpack();
+
+const STORE_PAIR: u32 = ldstpair_off::STP_D_ldstpair_off::STP_D_ldstpair_off(NO_PAIR, R, R, R).unpack();
+const LOAD_PAIR: u32 = ldstpair_off::LDP_D_ldstpair_off::LDP_D_ldstpair_off(NO_PAIR, R, R, R).unpack();
+const NO_PAIR: BitValue<7> = BitValue::new_u32(0);
+/// Bytes of the lower halves of v8 to v15.
+const KEPT: u64 = 64;
+
+/// The lower halves of v8 to v15, two an instruction, to or from the top of the stack.
+fn kept(word: u32) -> impl Iterator<Item = u32> {
+    (0..4).map(move |pair| {
+        let (first, offset) = (8 + 2 * pair, 2 * pair);
+        word | offset << 15 | (first + 1) << 10 | X::STACK.0 << 5 | first
+    })
+}
+
+/// Puts what the caller wants back of v8 to v15 on the stack.
+pub(crate) fn keep() -> impl Iterator<Item = u32> {
+    std::iter::once(x::subtract(X::STACK, X::STACK, KEPT)).chain(kept(STORE_PAIR))
+}
+
+/// Takes it from there.
+pub(crate) fn give_back() -> impl Iterator<Item = u32> {
+    kept(LOAD_PAIR).chain(std::iter::once(x::add(X::STACK, X::STACK, KEPT)))
+}
 
 impl Access {
     /// The form for `offset`.

@@ -6,6 +6,7 @@ pub(crate) mod encode;
 pub(crate) mod general;
 mod instructions;
 mod isa;
+mod matrices;
 pub(crate) mod memory;
 mod words;
 

@@ -8,15 +8,23 @@
 use craftsman_isa::Feature;
 use iced_x86::Code as Op;
 
-use super::avx512vnni;
+use super::{Tier, avx512vnni};
 use crate::vocabulary::Word;
 use crate::x86::{TileIsa, VectorIsa, X86Backend};
 
 /// The tier's row. Without tiles it says nothing that AVX-512 VNNI does not.
 pub static AMX: X86Backend = X86Backend {
-    name: "amx",
-    summary: "tiles of bytes beside 512-bit vectors, TDPBSUD; Sapphire Rapids and later",
-    requires: &[Feature::Avx512F, Feature::Avx512Bw, Feature::Avx512Vnni, Feature::AmxTile, Feature::AmxInt8],
+    tier: Tier {
+        name: "amx",
+        summary: "tiles of bytes beside 512-bit vectors, TDPBSUD; Sapphire Rapids and later",
+        requires: &[
+            Feature::Avx512F,
+            Feature::Avx512Bw,
+            Feature::Avx512Vnni,
+            Feature::AmxTile,
+            Feature::AmxInt8,
+        ],
+    },
     adds: &[Word::Tiles],
     isa: VectorIsa {
         tiles: Some(TileIsa {

@@ -3,14 +3,17 @@
 use craftsman_isa::Feature;
 use iced_x86::Code as Op;
 
+use super::Tier;
 use crate::vocabulary::{Accumulate, Accumulation, Binary, Shift, Unary};
 use crate::x86::{VectorIsa, Width, X86Backend};
 
 /// The tier's row.
 pub static AVX2: X86Backend = X86Backend {
-    name: "avx2",
-    summary: "256-bit, VPMADDUBSW; Haswell, Zen and later",
-    requires: &[Feature::Avx2, Feature::Fma],
+    tier: Tier {
+        name: "avx2",
+        summary: "256-bit, VPMADDUBSW; Haswell, Zen and later",
+        requires: &[Feature::Avx2, Feature::Fma],
+    },
     adds: &[],
     isa: ISA,
 };

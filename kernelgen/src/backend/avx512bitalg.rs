@@ -3,15 +3,17 @@
 use craftsman_isa::Feature;
 use iced_x86::Code as Op;
 
-use super::avx512vnni;
+use super::{Tier, avx512vnni};
 use crate::vocabulary::{Unary, Word};
 use crate::x86::{VectorIsa, X86Backend};
 
 /// The tier's row.
 pub static AVX512_BITALG: X86Backend = X86Backend {
-    name: "avx512bitalg",
-    summary: "512-bit, VPOPCNTB, VPTERNLOGD; Ice Lake, Zen 4 and later",
-    requires: &[Feature::Avx512F, Feature::Avx512Bw, Feature::Avx512Vnni, Feature::Avx512Bitalg],
+    tier: Tier {
+        name: "avx512bitalg",
+        summary: "512-bit, VPOPCNTB, VPTERNLOGD; Ice Lake, Zen 4 and later",
+        requires: &[Feature::Avx512F, Feature::Avx512Bw, Feature::Avx512Vnni, Feature::Avx512Bitalg],
+    },
     adds: &[Word::Unary(Unary::PopCount8)],
     isa: VectorIsa {
         unary: &[

@@ -3,14 +3,17 @@
 use craftsman_isa::Feature;
 use iced_x86::Code as Op;
 
+use super::Tier;
 use crate::vocabulary::{Accumulate, Accumulation, Binary, Shift, Unary};
 use crate::x86::{VectorIsa, Width, X86Backend};
 
 /// The tier's row.
 pub static AVX512_BW: X86Backend = X86Backend {
-    name: "avx512bw",
-    summary: "512-bit, VPMADDUBSW; Skylake-X and later",
-    requires: &[Feature::Avx512F, Feature::Avx512Bw],
+    tier: Tier {
+        name: "avx512bw",
+        summary: "512-bit, VPMADDUBSW; Skylake-X and later",
+        requires: &[Feature::Avx512F, Feature::Avx512Bw],
+    },
     adds: &[],
     isa: ISA,
 };

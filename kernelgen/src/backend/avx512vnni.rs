@@ -3,15 +3,17 @@
 use craftsman_isa::Feature;
 use iced_x86::Code as Op;
 
-use super::avx512bw;
+use super::{Tier, avx512bw};
 use crate::vocabulary::{Accumulate, Accumulation};
 use crate::x86::{VectorIsa, X86Backend};
 
 /// The tier's row.
 pub static AVX512_VNNI: X86Backend = X86Backend {
-    name: "avx512vnni",
-    summary: "512-bit, VPDPBUSD; Ice Lake, Sapphire Rapids, Zen 4 and later",
-    requires: &[Feature::Avx512F, Feature::Avx512Bw, Feature::Avx512Vnni],
+    tier: Tier {
+        name: "avx512vnni",
+        summary: "512-bit, VPDPBUSD; Ice Lake, Sapphire Rapids, Zen 4 and later",
+        requires: &[Feature::Avx512F, Feature::Avx512Bw, Feature::Avx512Vnni],
+    },
     adds: &[],
     isa: ISA,
 };

@@ -3,15 +3,17 @@
 use craftsman_isa::Feature;
 use iced_x86::Code as Op;
 
-use super::avx2;
+use super::{Tier, avx2};
 use crate::vocabulary::{Accumulate, Accumulation};
 use crate::x86::{VectorIsa, X86Backend};
 
 /// The tier's row.
 pub static AVX_VNNI: X86Backend = X86Backend {
-    name: "avxvnni",
-    summary: "256-bit, VPDPBUSD; Alder Lake, Zen 5 and later",
-    requires: &[Feature::Avx2, Feature::Fma, Feature::AvxVnni],
+    tier: Tier {
+        name: "avxvnni",
+        summary: "256-bit, VPDPBUSD; Alder Lake, Zen 5 and later",
+        requires: &[Feature::Avx2, Feature::Fma, Feature::AvxVnni],
+    },
     adds: &[],
     isa: VectorIsa {
         accumulation: Accumulation::Direct,

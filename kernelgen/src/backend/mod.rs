@@ -35,14 +35,21 @@ pub static ALL: &[&dyn Backend] = &[
     &portable::Portable,
 ];
 
+/// What is said of an ISA tier.
+#[derive(Debug)]
+pub struct Tier {
+    /// Its name in configurations, listings and files.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub summary: &'static str,
+    /// What a processor must have to run its code.
+    pub requires: &'static [Feature],
+}
+
 /// An ISA tier that kernels can be emitted for.
 pub trait Backend: Sync {
-    /// Its name in configurations, listings and files.
-    fn name(&self) -> &'static str;
-    /// What it is, for people.
-    fn summary(&self) -> &'static str;
-    /// What a processor must have to run its code.
-    fn requires(&self) -> &'static [Feature];
+    /// What is said of it.
+    fn tier(&self) -> &Tier;
     /// 32-bit lanes of its vectors.
     fn lanes(&self) -> usize;
     /// How it multiplies.
@@ -65,6 +72,21 @@ pub trait Backend: Sync {
     /// # Errors
     /// When this build of Craftsman cannot emit for that processor, or the first thing this tier cannot say.
     fn compile(&self, caps: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError>;
+
+    /// See [`Tier::name`].
+    fn name(&self) -> &'static str {
+        self.tier().name
+    }
+
+    /// See [`Tier::summary`].
+    fn summary(&self) -> &'static str {
+        self.tier().summary
+    }
+
+    /// See [`Tier::requires`].
+    fn requires(&self) -> &'static [Feature] {
+        self.tier().requires
+    }
 
     /// Whether a processor can run this backend's code.
     fn runs_on(&self, caps: &HardwareCaps) -> bool {

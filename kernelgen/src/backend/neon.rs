@@ -2,12 +2,11 @@
 
 use craftsman_isa::Feature;
 
+use super::Tier;
 use crate::a64::{A64Backend, Dot, NeonIsa};
 
 /// The tier's row.
 pub static NEON: A64Backend = A64Backend {
-    name: "neon",
-    summary: "128-bit, SMULL; any ARMv8",
-    requires: &[Feature::Neon],
-    isa: NeonIsa { dot: Dot::Widening },
+    tier: Tier { name: "neon", summary: "128-bit, SMULL; any ARMv8", requires: &[Feature::Neon] },
+    isa: NeonIsa { dot: Dot::Widening, matrices: false },
 };

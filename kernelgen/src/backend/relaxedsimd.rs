@@ -3,12 +3,15 @@
 
 use craftsman_isa::Feature;
 
+use super::Tier;
 use crate::wasm::WasmBackend;
 
 /// The tier's row.
 pub static RELAXED_SIMD: WasmBackend = WasmBackend {
-    name: "relaxedsimd",
-    summary: "WebAssembly, 128-bit, relaxed dot products",
-    requires: &[Feature::Simd128, Feature::RelaxedSimd],
+    tier: Tier {
+        name: "relaxedsimd",
+        summary: "WebAssembly, 128-bit, relaxed dot products",
+        requires: &[Feature::Simd128, Feature::RelaxedSimd],
+    },
     relaxed: true,
 };

@@ -5,7 +5,7 @@
 //! comment says so, and otherwise typical of the generation. The model needs them to be right relative to each other, so
 //! that the better of two kernels comes first, and to no more than that.
 
-use craftsman_isa::{HardwareCaps, Vendor};
+use craftsman_isa::{Feature, HardwareCaps, Vendor};
 
 /// Per cycle, for vectors up to 256 bits and for 512 bits; 0 where there are none.
 type Width = [f64; 2];
@@ -56,7 +56,7 @@ static ANY: Core = Core {
     load: [2.0, 1.0],
     store: 1.0,
     latency: 5.0,
-    tile: 16.0,
+    tile: 0.0,
     reads: [24.0, 10.0, 4.0],
     memory: 12.0,
     streams: [0.8, 0.9, 1.0],
@@ -216,14 +216,19 @@ static ALL: [Core; 10] = [
 ];
 
 impl Core {
-    /// The row of a processor; where there is none, a modest one.
+    /// The row of a processor; where there is none, a modest one. Hypervisors give models that they make up: whatever has
+    /// tiles is one of the first row with tiles at least.
     pub(super) fn of(caps: &HardwareCaps) -> &'static Self {
         let is = |(vendor, family, models): &(Vendor, u32, &[u32])| {
             caps.vendor == *vendor
                 && caps.family == *family
                 && (models.is_empty() || models.contains(&caps.model))
         };
-        ALL.iter().find(|core| core.parts.iter().any(is)).unwrap_or(&ANY)
+        let has_tiles = caps.has(Feature::AmxInt8);
+        let possible = |core: &&Core| !has_tiles || core.tile > 0.0;
+        let found = ALL.iter().filter(possible).find(|core| core.parts.iter().any(is));
+        let tiles = || ALL.iter().find(|core| has_tiles && core.tile > 0.0);
+        found.or_else(tiles).unwrap_or(&ANY)
     }
 }
 
@@ -255,5 +260,12 @@ mod tests {
         let mut caps = recorded::by_name("ice-lake").unwrap();
         caps.model = 106;
         assert_eq!(Core::of(&caps).name, "ice-lake-server");
+    }
+
+    #[test]
+    fn a_model_that_was_made_up_hides_no_tiles() {
+        let mut caps = recorded::by_name("sapphire-rapids").unwrap();
+        caps.model = 167;
+        assert_eq!(Core::of(&caps).name, "sapphire-rapids");
     }
 }

@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 
 use crate::backend::Backend;
-use crate::vocabulary::tiles::{REGISTERS, ROW_BYTES, ROWS};
+use crate::vocabulary::tiles::REGISTERS;
 use crate::vocabulary::{
-    Accumulate, Accumulation, Binary, Compare, Emitter, Field, Pointer, Shift, TileEmitter, TileRegister,
-    TileShape, Unary, Vector, Word,
+    Accumulate, Accumulation, Binary, Compare, Emitter, Field, MatrixEmitter, Pointer, Shift, TileEmitter,
+    Unary, Vector, Word,
 };
 
 /// Kinds of instructions that compete for the same ports.
@@ -70,7 +70,7 @@ pub(super) struct Counter<'b> {
     repeat: Option<f64>,
     pointers: Vec<Field>,
     vectors: u32,
-    tile_rows: [usize; REGISTERS],
+    pub(super) tile_rows: [usize; REGISTERS],
 }
 
 impl<'b> Counter<'b> {
@@ -96,13 +96,13 @@ impl<'b> Counter<'b> {
         self.regions
     }
 
-    fn count(&mut self, kind: Kind, how_many: f64) {
+    pub(super) fn count(&mut self, kind: Kind, how_many: f64) {
         self.open.counts[kind as usize] += how_many * self.times;
     }
 
     /// An instruction that writes `to` and reads `from`: one link more if it reads what it writes, and the end of a
     /// chain if not.
-    fn step(&mut self, kind: Kind, to: Vector, from: &[Vector]) {
+    pub(super) fn step(&mut self, kind: Kind, to: Vector, from: &[Vector]) {
         self.count(kind, 1.0);
         if self.repeat.is_some() {
             if from.contains(&to) {
@@ -125,7 +125,7 @@ impl<'b> Counter<'b> {
     }
 
     /// Notes a load of `bytes`, if it is one of weights or activations.
-    fn loaded(&mut self, from: Pointer, offset: i64, bytes: usize) {
+    pub(super) fn loaded(&mut self, from: Pointer, offset: i64, bytes: usize) {
         let bytes = bytes as f64 * self.times;
         match self.pointers.get(from.0 as usize) {
             Some(Field::Weights) => {
@@ -166,6 +166,10 @@ impl Emitter for Counter<'_> {
 
     fn tiles(&mut self) -> Option<&mut dyn TileEmitter> {
         if self.backend.says(Word::Tiles) { Some(self) } else { None }
+    }
+
+    fn matrices(&mut self) -> Option<&mut dyn MatrixEmitter> {
+        if self.backend.says(Word::Matrices) { Some(self) } else { None }
     }
 
     fn vector(&mut self) -> Vector {
@@ -330,42 +334,6 @@ impl Emitter for Counter<'_> {
     }
 
     fn label(&mut self, _: &str) {}
-}
-
-/// Share of a whole tile product's cycles that one with hardly any rows takes: 9.6 of 16.6 were measured.
-const LEAST_TILE: f64 = 0.58;
-
-impl TileEmitter for Counter<'_> {
-    fn configure(&mut self, shapes: &[TileShape; REGISTERS]) {
-        self.tile_rows = shapes.map(|shape| shape.rows);
-        self.count(Kind::Scalar, 20.0);
-    }
-
-    fn clear(&mut self, _: TileRegister) {
-        self.count(Kind::Simple, 1.0);
-    }
-
-    fn load_rows(&mut self, to: TileRegister, from: Pointer, offset: i64, _: usize) {
-        let rows = self.rows(to);
-        self.count(Kind::Load, rows as f64);
-        self.loaded(from, offset, rows * ROW_BYTES);
-    }
-
-    fn store_rows(&mut self, _: Pointer, _: i64, _: usize, from: TileRegister) {
-        let rows = self.rows(from);
-        self.count(Kind::Store, rows as f64);
-    }
-
-    fn multiply(&mut self, _: TileRegister, a: TileRegister, _: TileRegister) {
-        let rows = self.rows(a);
-        self.count(Kind::Tile, (rows as f64 / ROWS as f64).max(LEAST_TILE));
-    }
-}
-
-impl Counter<'_> {
-    fn rows(&self, tile: TileRegister) -> usize {
-        self.tile_rows.get(tile.0 as usize).copied().unwrap_or(ROWS)
-    }
 }
 
 fn kind_of(word: Binary) -> Kind {

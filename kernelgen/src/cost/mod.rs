@@ -11,6 +11,7 @@
 
 mod cores;
 mod count;
+mod products;
 
 use std::fmt;
 

@@ -229,10 +229,13 @@ impl Vector for Avx512 {
 
     #[inline(always)]
     fn fold4(self, x: [__m512; 4]) -> [f32; 4] {
-        self.0.fold4(x.map(|x| {
+        let mut halves = [self.0.splat(0.0); 4];
+        // Not `map`: its closure would be a function without the target features, which no intrinsic is inlined in.
+        for i in 0..4 {
             // SAFETY: `self` proves AVX-512 DQ.
-            unsafe { [_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)] }
-        }))
+            halves[i] = unsafe { [_mm512_castps512_ps256(x[i]), _mm512_extractf32x8_ps::<1>(x[i])] };
+        }
+        self.0.fold4(halves)
     }
 
     #[inline(always)]

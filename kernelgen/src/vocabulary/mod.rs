@@ -9,10 +9,12 @@
 //! The vocabulary follows what vectors can do. A vector has [`Emitter::lanes`] lanes of 32 bits, each four bytes wide.
 
 mod arguments;
+mod matrices;
 pub(crate) mod tiles;
 mod words;
 
 pub use arguments::{Arguments, Field};
+pub use matrices::{MatrixEmitter, Weave};
 pub use tiles::{TileEmitter, TileRegister, TileShape};
 pub use words::{Accumulate, Binary, Compare, Shift, Unary, Word};
 
@@ -128,6 +130,11 @@ pub trait Emitter {
 
     /// The words for tiles, where this backend has them.
     fn tiles(&mut self) -> Option<&mut dyn TileEmitter> {
+        None
+    }
+
+    /// The words for matrices, where this backend has them.
+    fn matrices(&mut self) -> Option<&mut dyn MatrixEmitter> {
         None
     }
 

@@ -111,4 +111,6 @@ pub enum Word {
     TernaryLogic,
     /// Products of tiles.
     Tiles,
+    /// Products of matrices of two rows.
+    Matrices,
 }

@@ -1,36 +1,24 @@
 //! A backend that is nothing but a row.
 
-use craftsman_isa::{Feature, HardwareCaps};
+use craftsman_isa::HardwareCaps;
 
 use super::compiler::Compiler;
-use crate::backend::Backend;
+use crate::backend::{Backend, Tier};
 use crate::code::{Code, EmitError};
 use crate::vocabulary::{Accumulate, Accumulation, Binary, Emitter, Word};
 
 /// One WebAssembly tier. Its code is a function's body, which a module makes of use to an engine.
 #[derive(Debug)]
 pub struct WasmBackend {
-    /// See [`Backend::name`].
-    pub name: &'static str,
-    /// See [`Backend::summary`].
-    pub summary: &'static str,
-    /// See [`Backend::requires`].
-    pub requires: &'static [Feature],
+    /// What it is, and what it asks of a processor.
+    pub tier: Tier,
     /// Whether dot products are `i32x4.relaxed_dot_i8x16_i7x16_add_s`.
     pub relaxed: bool,
 }
 
 impl Backend for WasmBackend {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-
-    fn requires(&self) -> &'static [Feature] {
-        self.requires
+    fn tier(&self) -> &Tier {
+        &self.tier
     }
 
     fn lanes(&self) -> usize {
@@ -49,7 +37,7 @@ impl Backend for WasmBackend {
     fn says(&self, word: Word) -> bool {
         match word {
             Word::Unary(_) | Word::Binary(_) | Word::Accumulate(_) => true,
-            Word::TernaryLogic | Word::Tiles => false,
+            Word::TernaryLogic | Word::Tiles | Word::Matrices => false,
         }
     }
 
@@ -65,6 +53,6 @@ impl Backend for WasmBackend {
     fn compile(&self, _: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError> {
         let mut compiler = Compiler::new(self.relaxed);
         say(&mut compiler);
-        compiler.finish().map_err(|what| EmitError::new(format_args!("{}: {what}", self.name)))
+        compiler.finish().map_err(|what| EmitError::new(format_args!("{}: {what}", self.name())))
     }
 }

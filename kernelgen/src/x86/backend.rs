@@ -1,21 +1,17 @@
 //! A backend that is nothing but a table of instructions.
 
-use craftsman_isa::{Feature, HardwareCaps};
+use craftsman_isa::HardwareCaps;
 
 use super::{Assembler, VectorIsa};
-use crate::backend::Backend;
+use crate::backend::{Backend, Tier};
 use crate::code::{Code, EmitError};
 use crate::vocabulary::{Accumulation, Emitter, Word};
 
 /// One x86 tier: its name, what it asks of a processor, and its instructions.
 #[derive(Debug)]
 pub struct X86Backend {
-    /// See [`Backend::name`].
-    pub name: &'static str,
-    /// See [`Backend::summary`].
-    pub summary: &'static str,
-    /// See [`Backend::requires`].
-    pub requires: &'static [Feature],
+    /// What it is, and what it asks of a processor.
+    pub tier: Tier,
     /// See [`Backend::adds`].
     pub adds: &'static [Word],
     /// How it says the vocabulary.
@@ -23,16 +19,8 @@ pub struct X86Backend {
 }
 
 impl Backend for X86Backend {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-
-    fn requires(&self) -> &'static [Feature] {
-        self.requires
+    fn tier(&self) -> &Tier {
+        &self.tier
     }
 
     fn lanes(&self) -> usize {
@@ -58,6 +46,6 @@ impl Backend for X86Backend {
     fn compile(&self, _: &HardwareCaps, say: &mut dyn FnMut(&mut dyn Emitter)) -> Result<Code, EmitError> {
         let mut assembler = Assembler::new(&self.isa);
         say(&mut assembler);
-        assembler.finish().map_err(|what| EmitError::new(format_args!("{}: {what}", self.name)))
+        assembler.finish().map_err(|what| EmitError::new(format_args!("{}: {what}", self.name())))
     }
 }

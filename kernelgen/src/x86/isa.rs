@@ -96,6 +96,7 @@ impl VectorIsa {
             Word::Accumulate(word) => find(self.accumulate, word).is_some(),
             Word::TernaryLogic => self.ternary_logic.is_some(),
             Word::Tiles => self.tiles.is_some(),
+            Word::Matrices => false,
         }
     }
 }

@@ -17,7 +17,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use super::Backend;
+use super::{Backend, Tier};
 use crate::code::{Code, EmitError};
 use crate::vocabulary::{Accumulation, Emitter, Word};
 use compiler::Compiler;
@@ -51,16 +51,8 @@ const FLAGS: [(Feature, &str); 13] = [
 ];
 
 impl Backend for Portable {
-    fn name(&self) -> &'static str {
-        "portable"
-    }
-
-    fn summary(&self) -> &'static str {
-        "128-bit through Cranelift; any processor"
-    }
-
-    fn requires(&self) -> &'static [Feature] {
-        &[]
+    fn tier(&self) -> &Tier {
+        &Tier { name: "portable", summary: "128-bit through Cranelift; any processor", requires: &[] }
     }
 
     fn lanes(&self) -> usize {
@@ -78,7 +70,7 @@ impl Backend for Portable {
     fn says(&self, word: Word) -> bool {
         match word {
             Word::Unary(_) | Word::Binary(_) | Word::Accumulate(_) => true,
-            Word::TernaryLogic | Word::Tiles => false,
+            Word::TernaryLogic | Word::Tiles | Word::Matrices => false,
         }
     }
 

@@ -14,8 +14,10 @@
 //! Exact modulo 2^32, over as many columns as the shift of the recovery allows.
 //!
 //! Where there are tiles, the variants `tile` and `split` compute the same sums of the same bytes, sixteen tokens at a
-//! time: see [`tile`].
+//! time: see [`tile`]; where vectors can be matrices, the variant `matrix` does, two tokens a product: see [`matrix`].
 
+mod input;
+mod matrix;
 mod packing;
 mod steps;
 mod tile;
@@ -29,8 +31,10 @@ use crate::code::EmitError;
 use crate::config::{KernelConfig, Tile};
 use crate::key::{Batch, KernelKey};
 use crate::packed::{Layout, PackedMatrix};
-use crate::panel::{self, PackPanel, Walk};
+use crate::panel::{self, PackPanel, Steps, Walk};
 use crate::vocabulary::{Accumulation, Emitter, Word};
+use input::Pieces;
+use matrix::MatrixSteps;
 use packing::{Packing, Plan};
 use steps::PlaneSteps;
 use tile::TileSteps;
@@ -58,13 +62,20 @@ impl Family for Planes {
     }
 
     fn variants(&self) -> Vec<&'static str> {
-        let tiles = if self.0.signed() { &[][..] } else { &tile::VARIANTS };
-        let tiles = tiles.iter().map(|variant| variant.name);
-        self.0.plans.iter().map(|plan| plan.name).chain(tiles).collect()
+        let plans = self.0.plans.iter().map(|plan| plan.name);
+        if self.0.signed() {
+            return plans.collect();
+        }
+        let tiles = tile::VARIANTS.iter().map(|variant| variant.name);
+        plans.chain([matrix::NAME]).chain(tiles).collect()
     }
 
     fn needs(&self, variant: &str) -> &'static [Word] {
-        if tile::Variant::by_name(variant).is_some() { &[Word::Tiles] } else { &[] }
+        match self.way(variant) {
+            Ok(Way::Matrices) => &[Word::Matrices],
+            Ok(Way::Tiles(_)) => &[Word::Tiles],
+            Ok(Way::Vectors(_)) | Err(_) => &[],
+        }
     }
 
     fn configs(&self, key: &KernelKey, backend: &dyn Backend) -> Vec<KernelConfig> {
@@ -72,9 +83,7 @@ impl Family for Planes {
         let tiles = |plan: &'static Plan| {
             tiles(key, backend, self.0, plan).into_iter().map(move |tile| (plan.name, tile))
         };
-        let with_tiles = (backend.says(Word::Tiles) && !self.0.signed())
-            .then(|| tile::tiles(key, self.0.fields * backend.lanes()));
-        let configs = with_tiles.into_iter().flatten().chain(plans.flat_map(tiles));
+        let configs = self.many_tokens(key, backend).into_iter().chain(plans.flat_map(tiles));
         let (backend, family) = (backend.name(), self.name());
         configs.map(|(variant, tile)| KernelConfig { backend, family, variant, tile }).collect()
     }
@@ -86,10 +95,8 @@ impl Family for Planes {
     }
 
     fn input(&self, key: &KernelKey, config: &KernelConfig) -> InputForm {
-        match tile::Variant::by_name(config.variant) {
-            Some(_) => tile::form(key, config.tile.tokens),
-            None => InputForm::rows(key.k),
-        }
+        let pieces = self.way(config.variant).ok().and_then(Way::pieces);
+        pieces.map_or_else(|| InputForm::rows(key.k), |pieces| pieces.form(key, config.tile.tokens))
     }
 
     fn pack(&self, matrices: &[&TernaryMatrix], layout: &Layout) -> std::io::Result<PackedMatrix> {
@@ -103,21 +110,12 @@ impl Family for Planes {
     }
 
     fn emit(&self, key: &KernelKey, config: &KernelConfig, e: &mut dyn Emitter) -> Result<(), EmitError> {
-        if let Some(variant) = tile::Variant::by_name(config.variant).filter(|_| !self.0.signed()) {
-            let mut steps = TileSteps::new(self.0, variant, config.tile, e)?;
-            Walk::kernel(self.0.name, key, config.tile, &mut steps, e);
-            return Ok(());
-        }
-        let plan = self.plan(config)?;
-        let refuse = |what| Err(EmitError::new(format_args!("{}.{}: {what}", self.0.name, plan.name)));
-        if !plan.suits(e.accumulation()) {
-            return refuse("sums would overflow");
-        }
-        if e.accumulation() == Accumulation::Pairs && config.tile.unroll > plan.steps_in_16_bits() {
-            return refuse("unrolled beyond 16 bits");
-        }
-        let mut steps = PlaneSteps::new(self.0, plan, e);
-        Walk::kernel(self.0.name, key, config.tile, &mut steps, e);
+        let mut steps: Box<dyn Steps> = match self.way(config.variant)? {
+            Way::Vectors(plan) => Box::new(self.vectors(plan, config.tile, e)?),
+            Way::Matrices => Box::new(MatrixSteps::new(self.0, config.tile, e)?),
+            Way::Tiles(variant) => Box::new(TileSteps::new(self.0, variant, config.tile, e)?),
+        };
+        Walk::kernel(self.0.name, key, config.tile, &mut *steps, e);
         Ok(())
     }
 
@@ -127,14 +125,65 @@ impl Family for Planes {
         config: &KernelConfig,
         e: &mut dyn Emitter,
     ) -> Result<(), EmitError> {
-        tile::emit_input(key, config.tile.tokens, e)
+        let rows = || EmitError::new(format_args!("{key}: {config} reads rows"));
+        self.way(config.variant)?.pieces().ok_or_else(rows)?.emit(key, config.tile.tokens, e)
+    }
+}
+
+/// What an inner loop is made of.
+#[derive(Clone, Copy)]
+enum Way {
+    Vectors(&'static Plan),
+    Matrices,
+    Tiles(&'static tile::Variant),
+}
+
+impl Way {
+    /// The form of its activations, if it is not rows.
+    fn pieces(self) -> Option<&'static Pieces> {
+        match self {
+            Self::Vectors(_) => None,
+            Self::Matrices => Some(matrix::INPUT),
+            Self::Tiles(_) => Some(tile::INPUT),
+        }
     }
 }
 
 impl Planes {
-    fn plan(&self, config: &KernelConfig) -> Result<&'static Plan, EmitError> {
-        let unknown = || EmitError::new(format_args!("{} has no variant {}", self.0.name, config.variant));
-        self.0.plan(config.variant).ok_or_else(unknown)
+    /// That of a variant. The products of matrices and tiles want unsigned weights.
+    fn way(&self, variant: &str) -> Result<Way, EmitError> {
+        let plan = self.0.plan(variant).map(Way::Vectors);
+        let tile = || tile::Variant::by_name(variant).map(Way::Tiles);
+        let matrix = || (variant == matrix::NAME).then_some(Way::Matrices);
+        let many = || tile().or_else(matrix).filter(|_| !self.0.signed());
+        let unknown = || EmitError::new(format_args!("{} has no variant {variant}", self.0.name));
+        plan.or_else(many).ok_or_else(unknown)
+    }
+
+    /// Ways to compute with several tokens at once, where `backend` has words for them.
+    fn many_tokens(&self, key: &KernelKey, backend: &dyn Backend) -> Vec<(&'static str, Tile)> {
+        let panel_rows = self.0.fields * backend.lanes();
+        if self.0.signed() {
+            Vec::new()
+        } else if backend.says(Word::Tiles) {
+            tile::tiles(key, panel_rows)
+        } else if backend.says(Word::Matrices) {
+            let tiles = matrix::tiles(key, &self.0.plans[0], panel_rows, backend.registers());
+            tiles.into_iter().map(|tile| (matrix::NAME, tile)).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn vectors(&self, plan: &'static Plan, tile: Tile, e: &dyn Emitter) -> Result<PlaneSteps, EmitError> {
+        let refuse = |what| Err(EmitError::new(format_args!("{}.{}: {what}", self.0.name, plan.name)));
+        if !plan.suits(e.accumulation()) {
+            return refuse("sums would overflow");
+        }
+        if e.accumulation() == Accumulation::Pairs && tile.unroll > plan.steps_in_16_bits() {
+            return refuse("unrolled beyond 16 bits");
+        }
+        Ok(PlaneSteps::new(self.0, plan, e))
     }
 }
 
@@ -194,7 +243,8 @@ fn tiles(key: &KernelKey, backend: &dyn Backend, packing: &Packing, plan: &Plan)
     let extents: &[(usize, usize)] = match key.batch {
         Batch::Decode => &[(4, 1), (3, 1), (2, 1), (1, 1)],
         Batch::Small | Batch::Prefill => {
-            &[(1, 6), (1, 5), (1, 4), (1, 3), (2, 3), (2, 2), (1, 2), (2, 1), (1, 1)]
+            // The last two so that every layout that decoding reads can be read.
+            &[(1, 6), (1, 5), (1, 4), (1, 3), (2, 3), (2, 2), (1, 2), (2, 1), (1, 1), (4, 1), (3, 1)]
         }
     };
     let unrolls: &[usize] = match backend.accumulation() {

@@ -49,7 +49,7 @@ pub(super) fn geometry(packing: &Packing, plan: &Plan, lanes: usize) -> Geometry
 }
 
 /// The constants that the views of a plan need: patterns of four bytes.
-fn masks(plan: &Plan) -> Vec<u8> {
+pub(super) fn masks(plan: &Plan) -> Vec<u8> {
     let mut masks = Vec::new();
     for plane in plan.planes {
         let needed: &[u8] = match plane.view {
@@ -334,6 +334,20 @@ impl Steps for PlaneSteps {
             self.slot(extent, at.panel, at.token, plane)
         });
     }
+}
+
+/// The vector of the work space that holds a plane's sums of a token, where tokens are [repeated](Steps::repeats_tokens).
+/// As many of a token's lie together as it has totals; planes beyond these form another area.
+pub(super) fn slot(plan: &Plan, extent: Extent, panel: usize, token: usize, plane: usize) -> usize {
+    let fields = plan.fields.len();
+    let area = plane / fields * extent.panels * extent.tokens;
+    (area + panel * extent.tokens + token) * fields + plane % fields
+}
+
+/// How many of these there are.
+pub(super) fn slots(plan: &Plan, extent: Extent) -> usize {
+    let fields = plan.fields.len();
+    plan.planes.len().div_ceil(fields) * extent.panels * extent.tokens * fields
 }
 
 /// `d` = a field's dot products, from the planes' sums in their slots; `spare` is used up.

@@ -41,11 +41,11 @@
 //! a load may have to wait for an earlier store to another page at the same place in it, so all loads of a visit, or as
 //! many as there are tiles for, come before the stores of planes for the next.
 
-mod input;
 mod plan;
 
 use std::ops::Range;
 
+use super::input::{Pieces, STEP, TILES};
 use super::packing::{Packing, Plan, Plane, View};
 use super::steps::{self, PlaneSteps};
 use crate::activations::InputForm;
@@ -55,11 +55,12 @@ use crate::key::KernelKey;
 use crate::panel::{At, Extent, Geometry, Steps, Walk};
 use crate::vocabulary::tiles::{ROW_BYTES, ROWS};
 use crate::vocabulary::{Binary, Emitter, TileEmitter, TileRegister, Vector};
-use input::{COLUMNS, STEP};
-use plan::{Grid, Order, Place};
+use plan::{COLUMNS, Grid, Order, Place};
 
-pub(super) use input::{emit as emit_input, form};
 pub(super) use plan::{VARIANTS, Variant, tiles};
+
+/// The form of the activations.
+pub(super) static INPUT: &Pieces = &TILES;
 
 /// One walk over k: a block of planes of one panel.
 #[derive(Debug, Clone, Copy)]
@@ -120,12 +121,9 @@ impl TileSteps {
         plane == 0 && matches!(self.plan.planes[0].view, View::Whole) && place.steps == ROWS
     }
 
-    /// The vector of the work space that holds a plane's sums of a token, behind the buffers. As many of a token's lie
-    /// together as it has totals; planes beyond these form another area.
+    /// The vector of the work space that holds a plane's sums of a token: behind the buffers.
     fn slot(&self, extent: Extent, panel: usize, token: usize, plane: usize) -> usize {
-        let fields = self.plan.fields.len();
-        let area = plane / fields * extent.panels * extent.tokens;
-        self.buffer_slots() + (area + panel * extent.tokens + token) * fields + plane % fields
+        self.buffer_slots() + steps::slot(self.plan, extent, panel, token, plane)
     }
 
     /// Vectors of the work space for planes that are made.
@@ -287,13 +285,11 @@ impl Steps for TileSteps {
     }
 
     fn input(&self, key: &KernelKey) -> InputForm {
-        form(key, self.tokens)
+        INPUT.form(key, self.tokens)
     }
 
     fn slots(&self, extent: Extent) -> usize {
-        let fields = self.plan.fields.len();
-        let areas = self.plan.planes.len().div_ceil(fields);
-        self.buffer_slots() + areas * extent.panels * extent.tokens * fields
+        self.buffer_slots() + steps::slots(self.plan, extent)
     }
 
     fn repeats_tokens(&self) -> bool {

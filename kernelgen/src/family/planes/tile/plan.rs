@@ -1,12 +1,15 @@
 //! What is planned before anything is said: which tiles to try, what they hold, and the order in which k is walked.
 
+use super::super::input::STEP;
 use super::super::packing::Plan;
-use super::input::{COLUMNS, STEP};
 use crate::activations::TOKEN_GRANULE;
 use crate::config::Tile;
 use crate::key::{Batch, KernelKey};
 use crate::vocabulary::tiles::{REGISTERS, ROW_BYTES, ROWS};
 use crate::vocabulary::{TileRegister, TileShape};
+
+/// Columns of a tile.
+pub(super) const COLUMNS: usize = ROW_BYTES;
 
 /// A way to walk k.
 #[derive(Debug)]
