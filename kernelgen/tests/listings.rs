@@ -52,6 +52,7 @@ const KERNELS: &[[&str; 4]] = &[
     ["apple-m1", "neondot-base3_signed.planes-1x2s1u2p0", "20x8-prefill-row-a8", "signed planes in base 3"],
     ["graviton3", "i8mm-base3.planes-1x1s1u2p2048", "20x12-decode-tensor-a8", "planes by USDOT"],
     ["graviton3", "i8mm-i2s.planes-1x3s1u2p0", "19x12-prefill-tensor-a8-add", "three lanes of four"],
+    ["graviton3", "i8mm-i2s.matrix-1x2s1u1p0", "16x20-prefill-tensor-a8", "two tokens a product, by USMMLA"],
     [
         "apple-m1",
         "neon-i2s.masked-1x1s1u2p2048",

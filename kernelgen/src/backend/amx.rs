@@ -32,6 +32,7 @@ pub static AMX: X86Backend = X86Backend {
             release: Op::VEX_Tilerelease,
             zero: Op::VEX_Tilezero_tmm,
             load: Op::VEX_Tileloadd_tmm_sibmem,
+            pass: Op::VEX_Tileloaddt1_tmm_sibmem,
             store: Op::VEX_Tilestored_sibmem_tmm,
             dot: Op::VEX_Tdpbsud_tmm_tmm_tmm,
         }),

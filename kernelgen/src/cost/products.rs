@@ -23,6 +23,10 @@ impl TileEmitter for Counter<'_> {
         self.loaded(from, offset, rows * ROW_BYTES);
     }
 
+    fn pass_rows(&mut self, to: TileRegister, from: Pointer, offset: i64, stride: usize) {
+        self.load_rows(to, from, offset, stride);
+    }
+
     fn store_rows(&mut self, _: Pointer, _: i64, _: usize, from: TileRegister) {
         let rows = self.rows(from);
         self.count(Kind::Store, rows as f64);

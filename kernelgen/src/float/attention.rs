@@ -4,10 +4,13 @@
 //! goes on from what the output holds. So stretches, one after the other, give what all rows at once would:
 //! [`golden::float::attention`](craftsman_golden::float::attention).
 //!
-//! Rows come from farther away than queries, so queries in pairs share what is loaded of them.
+//! Rows come from farther away than queries, so queries in pairs, or in fours where registers are many, share what is loaded
+//! of them.
+
+use std::ops::Range;
 
 use super::reduce::padded;
-use super::rows::{Bytes, Load, Numbers, Rows};
+use super::rows::{Bytes, Load, Numbers, Rows, sixteens};
 use super::vector::Vector;
 
 /// `scores[i][j] = dot(q[i], row j) * scale`: `q` is `[scores.len(), rows.width]`.
@@ -25,7 +28,7 @@ pub(super) fn score<V: Vector>(v: V, q: &[f32], rows: Rows<'_>, scale: f32, scor
     }
 }
 
-/// [`score`] of one kind of numbers: queries in pairs, and the last of an odd number alone with four rows at a time.
+/// [`score`] of one kind of numbers: queries in fours or pairs, and the last of an odd number alone with four rows at a time.
 #[inline(always)]
 fn score_all<V: Vector>(
     v: V,
@@ -36,23 +39,17 @@ fn score_all<V: Vector>(
     scores: &mut [&mut [f32]],
 ) {
     let product = Scores { q, rows, width, scale };
-    let (len, paired) = (scores.first().map_or(0, |scores| scores.len()), scores.len() / 2 * 2);
-    let (pairs, single) = scores.split_at_mut(paired);
-    let mut row = 0;
-    if V::SUMS == 8 {
-        row = product.pairs::<V, 4>(v, row..len, pairs);
-    }
-    row = product.pairs::<V, 2>(v, row..len, pairs);
-    product.pairs::<V, 1>(v, row..len, pairs);
-    if let [single] = single {
-        let quads = len / 4 * 4;
-        for row in (0..quads).step_by(4) {
-            product.tile::<V, 1, 4>(v, paired, row, std::array::from_mut(single));
-        }
-        for row in quads..len {
-            product.tile::<V, 1, 1>(v, paired, row, std::array::from_mut(single));
-        }
-    }
+    let len = scores.first().map_or(0, |scores| scores.len());
+    let (fours, scores) = scores.split_at_mut(if V::SUMS == 8 { scores.len() / 4 * 4 } else { 0 });
+    let (pairs, single) = scores.split_at_mut(scores.len() / 2 * 2);
+    let (two, one) = (fours.len(), fours.len() + pairs.len());
+    let mut row = product.groups::<V, 4, 4>(v, 0, 0..len, fours);
+    product.groups::<V, 4, 1>(v, 0, row..len, fours);
+    row = if V::SUMS == 8 { product.groups::<V, 2, 4>(v, two, 0..len, pairs) } else { 0 };
+    row = product.groups::<V, 2, 2>(v, two, row..len, pairs);
+    product.groups::<V, 2, 1>(v, two, row..len, pairs);
+    row = product.groups::<V, 1, 4>(v, one, 0..len, single);
+    product.groups::<V, 1, 1>(v, one, row..len, single);
 }
 
 /// The product of queries and rows.
@@ -65,19 +62,21 @@ struct Scores<'a, L> {
 }
 
 impl<L: Load> Scores<'_, L> {
-    /// The scores of some rows, `R` at a time, for pairs of queries; says which row was not reached.
+    /// The scores of some rows, `R` at a time, for all these queries, `Q` at a time from number `first` on; says which row was not
+    /// reached.
     #[inline(always)]
-    fn pairs<V: Vector, const R: usize>(
+    fn groups<V: Vector, const Q: usize, const R: usize>(
         self,
         v: V,
-        rows: std::ops::Range<usize>,
+        first: usize,
+        rows: Range<usize>,
         scores: &mut [&mut [f32]],
     ) -> usize {
-        let (pairs, _) = scores.as_chunks_mut::<2>();
+        let (groups, _) = scores.as_chunks_mut::<Q>();
         let end = rows.end - rows.len() % R;
         for row in (rows.start..end).step_by(R) {
-            for (index, pair) in pairs.iter_mut().enumerate() {
-                self.tile::<V, 2, R>(v, 2 * index, row, pair);
+            for (index, group) in groups.iter_mut().enumerate() {
+                self.tile::<V, Q, R>(v, first + Q * index, row, group);
             }
         }
         end
@@ -117,27 +116,29 @@ impl<L: Load> Scores<'_, L> {
     ) -> [[V::F; R]; Q] {
         let width = self.width;
         let groups = width / 16;
-        let mut queries = [self.q; Q];
+        let (mut queries, mut rows) = ([&[][..]; Q], [self.rows.groups(width, row, 0..groups); R]);
         for (index, q) in queries.iter_mut().enumerate() {
-            *q = &self.q[(query + index) * width..][..width];
+            *q = sixteens(self.q, width, query + index, 0..groups);
+        }
+        for (index, row) in (row..).zip(&mut rows).skip(1) {
+            *row = self.rows.groups(width, index, 0..groups);
         }
         let mut sums = [[v.splat(0.0); R]; Q];
         for group in 0..groups {
             let mut numbers = [v.splat(0.0); R];
-            for (row, numbers) in (row..).zip(&mut numbers) {
-                *numbers = self.rows.group(v, width, row, group);
+            for (row, numbers) in rows.into_iter().zip(&mut numbers) {
+                *numbers = L::load(v, row, group);
             }
             for (sums, q) in sums.iter_mut().zip(queries) {
-                let q: &[f32; 16] = q[16 * group..].first_chunk().expect("whole groups");
-                let q = v.load(q);
+                let q = v.load(&q[group]);
                 for (sum, numbers) in sums.iter_mut().zip(numbers) {
                     *sum = v.mul_add(q, numbers, *sum);
                 }
             }
         }
         if !width.is_multiple_of(16) {
-            for (sums, q) in sums.iter_mut().zip(queries) {
-                let q = v.load(&padded(&q[16 * groups..], 0.0));
+            for (index, sums) in (query..).zip(&mut sums) {
+                let q = v.load(&padded(&self.q[index * width..][16 * groups..width], 0.0));
                 for (row, sum) in (row..).zip(sums) {
                     *sum = v.mul_add(q, self.rows.tail(v, width, row, 16 * groups..width), *sum);
                 }
@@ -161,13 +162,18 @@ pub(super) fn mix<V: Vector>(v: V, p: &[&[f32]], rows: Rows<'_>, out: &mut [&mut
     }
 }
 
-/// [`mix`] of one kind of numbers: 64 columns at a time, then 16, then the rest; queries in pairs.
+/// [`mix`] of one kind of numbers: 64 columns at a time, then 16, then the rest; queries in fours or pairs.
 #[inline(always)]
 fn mix_all<V: Vector>(v: V, p: &[&[f32]], rows: impl Load, width: usize, out: &mut [&mut [f32]]) {
     let product = Mixture { rows, width };
     let columns = out.first().map_or(0, |out| out.len());
     let whole = columns / 64 * 64;
     for start in (0..whole).step_by(64) {
+        let fours = if V::SUMS == 8 { p.len() / 4 * 4 } else { 0 };
+        let ((four, p), (out_four, out)) = (p.split_at(fours), out.split_at_mut(fours));
+        for (p, out) in four.as_chunks::<4>().0.iter().zip(out_four.as_chunks_mut::<4>().0) {
+            product.tile::<V, 4, 4>(v, p, start, out);
+        }
         let ((pairs, single), (outs, single_out)) = (p.as_chunks::<2>(), out.as_chunks_mut::<2>());
         for (pair, out) in pairs.iter().zip(outs) {
             if V::SUMS == 8 {
@@ -231,9 +237,10 @@ impl<L: Load> Mixture<L> {
         let len = p[0].len();
         let p = p.map(|p| &p[..len]);
         for row in 0..len {
+            let groups = self.rows.groups(self.width, row, start / 16..start / 16 + C);
             let mut numbers = [v.splat(0.0); C];
             for (c, numbers) in numbers.iter_mut().enumerate() {
-                *numbers = self.rows.group(v, self.width, row, start / 16 + c);
+                *numbers = L::load(v, groups, c);
             }
             for (sums, p) in sums.iter_mut().zip(p) {
                 let p = v.splat(p[row]);

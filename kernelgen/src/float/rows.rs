@@ -1,5 +1,7 @@
 //! Rows of numbers as a key/value cache keeps them, read sixteen columns at a time.
 
+use std::ops::Range;
+
 use craftsman_golden::float::ROW_BLOCK;
 use half::f16;
 
@@ -52,38 +54,57 @@ impl Rows<'_> {
 
 /// One kind of [`Numbers`], known when a loop over them is compiled.
 pub(super) trait Load: Copy {
-    /// The columns `16 group` on of a row.
-    fn group<V: Vector>(self, v: V, width: usize, row: usize, group: usize) -> V::F;
+    /// Some groups of sixteen columns of a row: as many as were asked for, which spares loops a check a group.
+    type Groups: Copy;
+    /// Groups of a row, by number.
+    fn groups(self, width: usize, row: usize, groups: Range<usize>) -> Self::Groups;
+    /// One of them, counted from the first that was asked for.
+    fn load<V: Vector>(v: V, groups: Self::Groups, group: usize) -> V::F;
     /// The last columns of a row, from a multiple of sixteen on up to `end`, padded with zeros.
-    fn tail<V: Vector>(self, v: V, width: usize, row: usize, columns: std::ops::Range<usize>) -> V::F;
+    fn tail<V: Vector>(self, v: V, width: usize, row: usize, columns: Range<usize>) -> V::F;
 }
 
-/// Sixteen elements from `at` on.
+/// Those groups of sixteen of a row.
 #[inline(always)]
-fn sixteen<T>(x: &[T], at: usize) -> &[T; 16] {
-    x[at..].first_chunk().expect("rows hold whole groups before their tails")
+pub(super) fn sixteens<T>(x: &[T], width: usize, row: usize, groups: Range<usize>) -> &[[T; 16]] {
+    let (whole, _) = x[row * width + 16 * groups.start..].as_chunks();
+    &whole[..groups.len()]
 }
 
-impl Load for &[f32] {
+impl<'a> Load for &'a [f32] {
+    type Groups = &'a [[f32; 16]];
+
     #[inline(always)]
-    fn group<V: Vector>(self, v: V, width: usize, row: usize, group: usize) -> V::F {
-        v.load(sixteen(self, row * width + 16 * group))
+    fn groups(self, width: usize, row: usize, groups: Range<usize>) -> Self::Groups {
+        sixteens(self, width, row, groups)
     }
 
     #[inline(always)]
-    fn tail<V: Vector>(self, v: V, width: usize, row: usize, columns: std::ops::Range<usize>) -> V::F {
+    fn load<V: Vector>(v: V, groups: Self::Groups, group: usize) -> V::F {
+        v.load(&groups[group])
+    }
+
+    #[inline(always)]
+    fn tail<V: Vector>(self, v: V, width: usize, row: usize, columns: Range<usize>) -> V::F {
         v.load(&padded(&self[row * width + columns.start..row * width + columns.end], 0.0))
     }
 }
 
-impl Load for &[f16] {
+impl<'a> Load for &'a [f16] {
+    type Groups = &'a [[f16; 16]];
+
     #[inline(always)]
-    fn group<V: Vector>(self, v: V, width: usize, row: usize, group: usize) -> V::F {
-        v.load_f16(sixteen(self, row * width + 16 * group))
+    fn groups(self, width: usize, row: usize, groups: Range<usize>) -> Self::Groups {
+        sixteens(self, width, row, groups)
     }
 
     #[inline(always)]
-    fn tail<V: Vector>(self, v: V, width: usize, row: usize, columns: std::ops::Range<usize>) -> V::F {
+    fn load<V: Vector>(v: V, groups: Self::Groups, group: usize) -> V::F {
+        v.load_f16(&groups[group])
+    }
+
+    #[inline(always)]
+    fn tail<V: Vector>(self, v: V, width: usize, row: usize, columns: Range<usize>) -> V::F {
         let mut array = [f16::ZERO; 16];
         let numbers = &self[row * width + columns.start..row * width + columns.end];
         array[..numbers.len()].copy_from_slice(numbers);
@@ -98,25 +119,44 @@ pub(super) struct Bytes<'a> {
     pub(super) scales: &'a [f32],
 }
 
-impl Bytes<'_> {
+/// Groups of bytes, the scales of their row, and the number of the first group.
+#[derive(Clone, Copy)]
+pub(super) struct ByteGroups<'a> {
+    codes: &'a [[i8; 16]],
+    scales: &'a [f32],
+    first: usize,
+}
+
+impl<'a> Bytes<'a> {
+    /// The scales of a row.
     #[inline(always)]
-    fn scale(self, width: usize, row: usize, group: usize) -> f32 {
-        self.scales[row * width.div_ceil(ROW_BLOCK) + group / BLOCK_GROUPS]
+    fn scales(self, width: usize, row: usize) -> &'a [f32] {
+        let blocks = width.div_ceil(ROW_BLOCK);
+        &self.scales[row * blocks..][..blocks]
     }
 }
 
-impl Load for Bytes<'_> {
+impl<'a> Load for Bytes<'a> {
+    type Groups = ByteGroups<'a>;
+
     #[inline(always)]
-    fn group<V: Vector>(self, v: V, width: usize, row: usize, group: usize) -> V::F {
-        let codes = v.load_i8(sixteen(self.codes, row * width + 16 * group));
-        v.mul(codes, v.splat(self.scale(width, row, group)))
+    fn groups(self, width: usize, row: usize, groups: Range<usize>) -> Self::Groups {
+        let (first, scales) = (groups.start, self.scales(width, row));
+        ByteGroups { codes: sixteens(self.codes, width, row, groups), scales, first }
     }
 
     #[inline(always)]
-    fn tail<V: Vector>(self, v: V, width: usize, row: usize, columns: std::ops::Range<usize>) -> V::F {
+    fn load<V: Vector>(v: V, groups: Self::Groups, group: usize) -> V::F {
+        let scale = groups.scales[(groups.first + group) / BLOCK_GROUPS];
+        v.mul(v.load_i8(&groups.codes[group]), v.splat(scale))
+    }
+
+    #[inline(always)]
+    fn tail<V: Vector>(self, v: V, width: usize, row: usize, columns: Range<usize>) -> V::F {
         let mut array = [0; 16];
         let codes = &self.codes[row * width + columns.start..row * width + columns.end];
         array[..codes.len()].copy_from_slice(codes);
-        v.mul(v.load_i8(&array), v.splat(self.scale(width, row, columns.start / 16)))
+        let scale = self.scales(width, row)[columns.start / ROW_BLOCK];
+        v.mul(v.load_i8(&array), v.splat(scale))
     }
 }

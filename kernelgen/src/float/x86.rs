@@ -227,15 +227,23 @@ impl Vector for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
 
+    /// 8 + 8 of two, and 4 + 4 of four, in one vector, each in a block of its own; then 2 + 2 and 1 + 1 in all blocks at once.
     #[inline(always)]
     fn fold4(self, x: [__m512; 4]) -> [f32; 4] {
-        let mut halves = [self.0.splat(0.0); 4];
-        // Not `map`: its closure would be a function without the target features, which no intrinsic is inlined in.
-        for i in 0..4 {
-            // SAFETY: `self` proves AVX-512 DQ.
-            halves[i] = unsafe { [_mm512_castps512_ps256(x[i]), _mm512_extractf32x8_ps::<1>(x[i])] };
+        let [a, b, c, d] = x;
+        // Not with `map`: its closure would be a function without the target features, which no intrinsic is inlined in.
+        // SAFETY: `self` proves AVX-512 F; the unaligned write of 4 is all of `sums`.
+        unsafe {
+            let ab = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xEE>(a, b));
+            let cd = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(c, d), _mm512_shuffle_f32x4::<0xEE>(c, d));
+            let x = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+            let x = _mm512_add_ps(x, _mm512_permute_ps::<0b00_00_11_10>(x));
+            let x = _mm512_add_ps(x, _mm512_permute_ps::<0b00_00_00_01>(x));
+            let firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, x)));
+            sums
         }
-        self.0.fold4(halves)
     }
 
     #[inline(always)]

@@ -31,6 +31,8 @@ pub trait TileEmitter {
     fn configure(&mut self, shapes: &[TileShape; REGISTERS]);
     /// `to = 0`
     fn clear(&mut self, to: TileRegister);
+    /// `to = rows at from + offset`, which so many others pass before they are read again that they are better not kept near.
+    fn pass_rows(&mut self, to: TileRegister, from: Pointer, offset: i64, stride: usize);
     /// `to = rows at from + offset`
     fn load_rows(&mut self, to: TileRegister, from: Pointer, offset: i64, stride: usize);
     /// `rows at to + offset = from`

@@ -16,6 +16,8 @@ pub struct TileIsa {
     pub zero: Code,
     /// Loads rows that lie an index register apart.
     pub load: Code,
+    /// Loads them without keeping them near.
+    pub pass: Code,
     /// Stores them.
     pub store: Code,
     /// Sums of products of signed bytes and unsigned ones.
@@ -81,6 +83,11 @@ impl TileEmitter for Assembler<'_> {
 
     fn load_rows(&mut self, to: TileRegister, from: Pointer, offset: i64, stride: usize) {
         let (op, memory) = (self.tile(|isa| isa.load), self.rows(from, offset, stride));
+        self.push(Instruction::with2(op, register(to), memory));
+    }
+
+    fn pass_rows(&mut self, to: TileRegister, from: Pointer, offset: i64, stride: usize) {
+        let (op, memory) = (self.tile(|isa| isa.pass), self.rows(from, offset, stride));
         self.push(Instruction::with2(op, register(to), memory));
     }
 

@@ -230,7 +230,7 @@ impl TileSteps {
         for token in 0..self.grid.tokens {
             let row = place.tile * self.tokens + token * self.grid.rows;
             let offset = (row * ROW_BYTES) as i64;
-            on_tiles(w, |e| e.load_rows(self.grid.activations(token), activations, offset, ROW_BYTES));
+            on_tiles(w, |e| e.pass_rows(self.grid.activations(token), activations, offset, ROW_BYTES));
         }
     }
 
