@@ -1,4 +1,4 @@
-//! aarch64: the standard library knows the features, the operating system the rest.
+//! aarch64: all is asked of the operating system, and the features of the standard library where it says nothing.
 
 use super::system;
 use crate::{Arch, CpuIdentity, Feature, FeatureSet, HardwareCaps, Vendor};
@@ -16,7 +16,7 @@ pub fn detect() -> HardwareCaps {
         family: identity.family,
         model: identity.model,
         stepping: identity.stepping,
-        features: features(),
+        features: system.features.unwrap_or_else(features),
         caches: system.caches,
         logical_cores,
         physical_cores: system.physical_cores.unwrap_or(logical_cores).clamp(1, logical_cores),

@@ -19,6 +19,7 @@ pub fn report() -> SystemReport {
         logical_cores: online.as_ref().map(|cpus| cpus.len() as u32),
         physical_cores: online.as_deref().and_then(physical_cores),
         identity: text::arm_identity(&cpuinfo),
+        features: text::arm_features(&cpuinfo),
     }
 }
 

@@ -30,6 +30,9 @@ struct SystemReport {
     /// Vendor, family, model, stepping as [`crate::HardwareCaps`] has them; asked for on aarch64 only.
     #[allow(dead_code)]
     identity: Option<crate::CpuIdentity>,
+    /// What it lists of an aarch64 processor's features; asked for there only.
+    #[allow(dead_code)]
+    features: Option<crate::FeatureSet>,
 }
 
 impl SystemReport {

@@ -1,7 +1,7 @@
 //! What macOS says of a processor, by the names of `sysctl`, as plain functions of what is read.
 
 use super::SystemReport;
-use crate::{Cache, Caches, CpuIdentity, Vendor};
+use crate::{Cache, Caches, CpuIdentity, Feature, FeatureSet, Vendor};
 
 /// The report, from the bytes of the values that `read` knows.
 pub fn report(read: impl Fn(&str) -> Option<Vec<u8>>) -> SystemReport {
@@ -17,6 +17,7 @@ pub fn report(read: impl Fn(&str) -> Option<Vec<u8>>) -> SystemReport {
             model: values.number("hw.cpusubfamily").unwrap_or(0) as u32,
             stepping: 0,
         }),
+        features: values.features(),
     }
 }
 
@@ -42,6 +43,19 @@ impl<R: Fn(&str) -> Option<Vec<u8>>> Values<R> {
         let value = self.0(name)?;
         let end = value.iter().position(|&byte| byte == 0)?;
         Some(String::from_utf8_lossy(&value[..end]).trim().to_owned())
+    }
+
+    /// An Arm processor's features; no Mac has SVE.
+    fn features(&self) -> Option<FeatureSet> {
+        const NAMES: [(&str, Feature); 3] = [
+            ("hw.optional.AdvSIMD", Feature::Neon),
+            ("hw.optional.arm.FEAT_DotProd", Feature::Dotprod),
+            ("hw.optional.arm.FEAT_I8MM", Feature::I8mm),
+        ];
+        let has = |name: &str| self.number(name).is_some_and(|value| value != 0);
+        let found: FeatureSet =
+            NAMES.into_iter().filter(|(name, _)| has(name)).map(|(_, feature)| feature).collect();
+        self.number("hw.optional.arm64").map(|_| found)
     }
 
     /// The performance cores' caches (`perflevel0`), else the only cores'.
@@ -77,6 +91,10 @@ mod tests {
         ("hw.l2cachesize", 4_194_304),
         ("hw.cpufamily", 458_787_763),
         ("hw.cpusubfamily", 2),
+        ("hw.optional.arm64", 1),
+        ("hw.optional.AdvSIMD", 1),
+        ("hw.optional.arm.FEAT_DotProd", 1),
+        ("hw.optional.arm.FEAT_I8MM", 0),
     ];
 
     fn of(values: &[(&str, u64)], brand: &str) -> SystemReport {
@@ -96,6 +114,7 @@ mod tests {
         let (report, known) = (of(APPLE_M1, "Apple M1"), recorded::by_name("apple-m1").unwrap());
         assert_eq!(report.caches, known.caches);
         assert_eq!(report.identity, Some(known.identity()));
+        assert_eq!(report.features, Some(known.features));
         assert_eq!((report.logical_cores, report.physical_cores), (Some(8), Some(8)));
         assert_eq!(report.brand, Some(known.brand));
     }
@@ -110,6 +129,7 @@ mod tests {
             ("hw.l3cachesize", 12_582_912),
         ];
         let caches = of(&intel, "Intel(R) Core(TM) i7").caches;
+        assert_eq!(of(&intel, "").features, None);
         let l3 = Cache { size_bytes: 12_582_912, line_bytes: 64, shared_by: 12 };
         assert_eq!((caches.l1d.unwrap().size_bytes, caches.l3), (32_768, Some(l3)));
         assert_eq!(of(&[], "").caches, Caches::default());

@@ -1,6 +1,6 @@
 //! Reading what Linux writes about processors, as plain functions of text.
 
-use crate::{CpuIdentity, Vendor};
+use crate::{CpuIdentity, Feature, FeatureSet, Vendor};
 
 /// A size such as `32K`, `1024K` or `12M`, in bytes.
 pub fn size(text: &str) -> Option<u64> {
@@ -59,9 +59,23 @@ pub fn arm_identity(cpuinfo: &str) -> Option<CpuIdentity> {
     })
 }
 
+/// The features of an Arm processor that /proc/cpuinfo lists, by the names of the kernel's `elf_hwcaps.rst`.
+pub fn arm_features(cpuinfo: &str) -> Option<FeatureSet> {
+    const NAMES: [(&str, Feature); 4] = [
+        ("asimd", Feature::Neon),
+        ("asimddp", Feature::Dotprod),
+        ("i8mm", Feature::I8mm),
+        ("sve", Feature::Sve),
+    ];
+    let listed = cpuinfo_field(cpuinfo, "Features")?;
+    let has = |name: &str| listed.split_whitespace().any(|listed| listed == name);
+    Some(NAMES.into_iter().filter(|(name, _)| has(name)).map(|(_, feature)| feature).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorded;
     use proptest::prelude::*;
 
     #[test]
@@ -90,6 +104,14 @@ mod tests {
         let identity = CpuIdentity { vendor: Vendor::Arm, family: 1, model: 0xd40, stepping: 1 };
         assert_eq!(arm_identity(graviton3), Some(identity));
         assert_eq!(arm_identity("model name : AMD EPYC\n"), None);
+        let features = "Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc \
+                        dcpop sha3 sm3 sm4 asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm ssbs paca pacg dcpodp svei8mm svebf16 \
+                        i8mm bf16 dgh rng\n";
+        let known = recorded::by_name("graviton3").unwrap().features;
+        assert_eq!(arm_features(&format!("{graviton3}{features}")), Some(known));
+        let raspberry = "Features\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n";
+        assert_eq!(arm_features(raspberry), Some(recorded::by_name("raspberry-pi-4").unwrap().features));
+        assert_eq!(arm_features(graviton3), None);
         assert_eq!(cpuinfo_field("flags :\nmodel name\t: AMD EPYC\n", "model name"), Some("AMD EPYC"));
         assert_eq!(cpuinfo_field("flags :\n", "flags"), None);
     }
@@ -97,7 +119,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_makes_them_panic(text in ".*") {
-            let _ = (size(&text), cpu_list(&text), arm_identity(&text));
+            let _ = (size(&text), cpu_list(&text), arm_identity(&text), arm_features(&text));
         }
     }
 }
