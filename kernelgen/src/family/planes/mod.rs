@@ -249,7 +249,7 @@ fn tiles(key: &KernelKey, backend: &dyn Backend, packing: &Packing, plan: &Plan)
     };
     let unrolls: &[usize] = match backend.accumulation() {
         Accumulation::Pairs => &[plan.steps_in_16_bits().min(32)],
-        Accumulation::Direct | Accumulation::DirectSmall | Accumulation::Signed => &[2, 4],
+        Accumulation::Direct | Accumulation::DirectSmall | Accumulation::Signed => &[4, 2],
     };
     let ahead: &[usize] = if key.batch == Batch::Prefill { &[0] } else { &[2048, 4096, 0] };
     let mut tiles = Vec::new();
