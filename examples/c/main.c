@@ -1,8 +1,10 @@
 /* A ternary product in a program that makes no code while it runs: `kernelgen emit` wrote product.o and product.h, the
  * linker put product.o into this program, and `kernelgen pack` packed the weights. See run.sh.
  *
- *   main make TRITS SCALES    writes weights for the example, as `kernelgen pack` reads them
- *   main run PACKED           multiplies with the packed ones, and compares with a plain loop, bit for bit
+ * The product is of one matrix, or of a pair with the epilogue `relu2`, and has one scale a matrix.
+ *
+ *   main make MATRIX TRITS SCALES    writes the weights of matrix 0 or 1, as `kernelgen pack` reads them
+ *   main run PACKED                  multiplies with the packed ones, and compares with a plain loop, bit for bit
  */
 #include <math.h>
 #include <stdio.h>
@@ -16,15 +18,15 @@
 
 #include "product.h"
 
-enum { M = PRODUCT_M, K = PRODUCT_K, TOKENS = PRODUCT_TOKENS ? PRODUCT_TOKENS : 5 };
+enum { M = PRODUCT_M, K = PRODUCT_K, MATRICES = PRODUCT_MATRICES, TOKENS = PRODUCT_TOKENS ? PRODUCT_TOKENS : 5 };
 enum { GRANULE = PRODUCT_TOKEN_GRANULE, ROOM = (TOKENS + GRANULE - 1) / GRANULE * GRANULE };
 enum { FORMS = (ROOM + PRODUCT_FORM_GROUP - 1) / PRODUCT_FORM_GROUP };
 
-static int trit(int row, int column) {
-    return (int)((row * 2654435761u + column * 40503u) >> 13) % 3 - 1;
+static int trit(int matrix, int row, int column) {
+    return (int)((row * 2654435761u + column * 40503u + matrix * 977u) >> 13) % 3 - 1;
 }
 
-static float scale(void) { return 0.0371f; }
+static float scale(int matrix) { return matrix ? 0.0522f : 0.0371f; }
 
 static float input(int token, int column) {
     return (float)((int)((token * 7919u + column * 104729u) >> 3) % 1000 - 500) / 499.0f;
@@ -45,27 +47,34 @@ static void *room(size_t bytes) {
     return memory;
 }
 
-static void make(const char *trits, const char *scales) {
+static void make(int matrix, const char *trits, const char *scales) {
+    check(matrix >= 0 && matrix < MATRICES, "there is no such matrix");
     FILE *file = fopen(trits, "wb");
     check(file != NULL, "cannot write the weights");
     for (int row = 0; row < M; row++)
-        for (int column = 0; column < K; column++) fputc((signed char)trit(row, column), file);
+        for (int column = 0; column < K; column++) fputc((signed char)trit(matrix, row, column), file);
     check(fclose(file) == 0, "cannot write the weights");
-    float s = scale();
+    float s = scale(matrix);
     file = fopen(scales, "wb");
     check(file != NULL && fwrite(&s, sizeof s, 1, file) == 1 && fclose(file) == 0, "cannot write the scale");
 }
 
-/* What the product of one token should be, in the order of operations that the header gives. */
-static void plain(const float *x, float *y) {
+/* What the product of one row and one token should be, in the order of operations that the header gives. */
+static float plain(int matrix, int row, const float *x) {
     float largest = 1e-5f;
     for (int column = 0; column < K; column++) largest = fmaxf(largest, fabsf(x[column]));
     float a = 1.0f / largest * 127.0f;
-    for (int row = 0; row < M; row++) {
-        int sum = 0;
-        for (int column = 0; column < K; column++) sum += trit(row, column) * (int)rintf(x[column] * a);
-        y[row] = (float)sum * scale() / a;
-    }
+    int sum = 0;
+    for (int column = 0; column < K; column++) sum += trit(matrix, row, column) * (int)rintf(x[column] * a);
+    return (float)sum * scale(matrix) / a;
+}
+
+/* The output: of a pair, what `relu2` makes of gate and up. */
+static float output(int row, const float *x) {
+    float gate = plain(0, row, x);
+    if (MATRICES == 1) return gate;
+    gate = fmaxf(gate, 0.0f);
+    return gate * gate * plain(1, row, x);
 }
 
 static void run(const char *packed) {
@@ -107,20 +116,20 @@ static void run(const char *packed) {
 #endif
     product(&call);
 
-    float *expected = room(sizeof(float) * M);
-    for (int token = 0; token < TOKENS; token++) {
-        plain(x + token * K, expected);
-        check(memcmp(expected, y + token * M, sizeof(float) * M) == 0, "the product is wrong");
-    }
+    for (int token = 0; token < TOKENS; token++)
+        for (int row = 0; row < M; row++) {
+            float expected = output(row, x + token * K);
+            check(memcmp(&expected, y + token * M + row, sizeof expected) == 0, "the product is wrong");
+        }
     printf("exact: %d rows of %d tokens, first %g\n", M, TOKENS, y[0]);
 }
 
 int main(int count, char **arguments) {
-    if (count == 4 && strcmp(arguments[1], "make") == 0)
-        make(arguments[2], arguments[3]);
+    if (count == 5 && strcmp(arguments[1], "make") == 0)
+        make(atoi(arguments[2]), arguments[3], arguments[4]);
     else if (count == 3 && strcmp(arguments[1], "run") == 0)
         run(arguments[2]);
     else
-        check(0, "usage: main make TRITS SCALES | main run PACKED");
+        check(0, "usage: main make MATRIX TRITS SCALES | main run PACKED");
     return 0;
 }

@@ -32,6 +32,10 @@ config=$(sed 's/.* by \([^ ]*\) for .*/\1/' emitted)
 $compiler -std=c11 -O1 -Wall -Wextra -Werror -ffp-contract=off -static -I. -o main "$here/main.c" product.o -lm
 program=./main
 [ -e $program ] || program=./main.exe
-$run $program make trits scales
-"$KERNELGEN" pack "$key" --config "$config" --trits trits --scales scales -o packed
+set --
+for matrix in $(seq 0 $(($(awk '$2 == "PRODUCT_MATRICES" { print $3 }' product.h) - 1))); do
+    $run $program make "$matrix" "trits$matrix" "scales$matrix"
+    set -- "$@" --trits "trits$matrix" --scales "scales$matrix"
+done
+"$KERNELGEN" pack "$key" --config "$config" "$@" -o packed
 $run $program run packed

@@ -44,6 +44,7 @@ fn objects_for_x86_64_linux_link_and_run() {
             &[
                 ("70x300-decode-tensor-a8", "avx2-i2s.masked-2x1s2u15p2048"),
                 ("33x61-prefill-tensor-a8", "avx2-tl1.bytes-1x2s1u2p0"),
+                ("70x130-decode-tensor-a8-relu2", "avx2-i2s.masked-2x1s2u15p2048"),
             ],
         );
     }
@@ -54,10 +55,11 @@ fn objects_for_aarch64_linux_link_and_run() {
     if here(&["aarch64-linux-gnu-gcc", "qemu-aarch64-static"]) {
         link_and_run(
             "aarch64-linux",
-            "apple-m1",
+            "graviton3",
             &[
                 ("70x300-decode-tensor-a8", "neondot-i2s_signed.planes-2x1s2u2p2048"),
                 ("33x61-prefill-tensor-a8", "neon-tl2.bytes-1x2s1u16p0"),
+                ("70x130-small-tensor-a8-relu2", "i8mm-i2s.matrix-2x2s2u1p0"),
             ],
         );
     }

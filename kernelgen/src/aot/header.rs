@@ -7,7 +7,7 @@ use craftsman_golden::Granularity;
 use super::{Functions, Target};
 use crate::activations::TOKEN_GRANULE;
 use crate::code::EmitError;
-use crate::key::Batch;
+use crate::key::{Batch, Epilogue, KernelKey};
 use crate::quantizer::SLACK;
 
 /// The struct that all functions take, which is the same for every object.
@@ -41,10 +41,11 @@ pub(super) fn write(functions: &Functions, target: &Target) -> Result<String, Em
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "/* {key} by {config} for {}, emitted by kernelgen {}.\n * Needs a processor with: {}.\n *\n{FORMULA} */",
+        "/* {key} by {config} for {}, emitted by kernelgen {}.\n * Needs a processor with: {}.\n *\n{} */",
         target.name,
         env!("CARGO_PKG_VERSION"),
         needs.join(", "),
+        formula(key),
     );
     let _ = writeln!(text, "#ifndef {upper}_H\n#define {upper}_H\n#include <stdint.h>\n\n{ARGUMENTS}");
     for (what, number, meaning) in numbers(functions)? {
@@ -59,11 +60,22 @@ pub(super) fn write(functions: &Functions, target: &Target) -> Result<String, Em
     Ok(text)
 }
 
-/// What is computed.
-const FORMULA: &str =
-    " * y[token][row] = (sum over k of weight * q) * scale / a, where a row of floats x is quantised as
- * q = round(x * a), a = limit / max |x|; weights are -1, 0, 1.
-";
+/// What is computed, in the order of its roundings.
+fn formula(key: &KernelKey) -> String {
+    let limit = (1 << (key.activation_bits - 1)) - 1;
+    let output = match key.epilogue {
+        Epilogue::None => "output[token][row] = product",
+        Epilogue::Add => "output[token][row] += product",
+        Epilogue::Silu => "output[token][row] = silu(gate's product) * up's product",
+        Epilogue::Relu2 => "output[token][row] = max(gate's product, 0)^2 * up's product",
+    };
+    format!(
+        " * {output}, where
+ * product = (sum over k of weight * q) * scale / a; a block has its own scale, and their products are added up;
+ * q = round(x * a) and a = 1 / max(|x|, 1e-5) * {limit} for a row of floats x; weights are -1, 0, 1.
+"
+    )
+}
 
 /// Everything that a caller must know to give its buffers their sizes, with what it means.
 fn numbers(functions: &Functions) -> Result<Vec<(&'static str, usize, &'static str)>, EmitError> {
@@ -82,6 +94,7 @@ fn numbers(functions: &Functions) -> Result<Vec<(&'static str, usize, &'static s
         ("K", key.k, "columns of the weights, floats of an input row"),
         ("BLOCK", block, "columns under one scale and one sum"),
         ("BLOCKS", blocks, "of a row"),
+        ("MATRICES", key.matrices(), "2: gate and up, whose panels take turns"),
         ("TOKENS", usize::from(key.batch == Batch::Decode), "the most of a call; 0: any number"),
         ("PANEL_ROWS", layout.panel_rows, "rows of a full panel"),
         ("PANEL_BYTES", layout.panel_bytes, "bytes from panel to panel of the weights"),

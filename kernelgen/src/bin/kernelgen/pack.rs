@@ -20,10 +20,10 @@ pub struct Pack {
     /// How the kernel is built, as `emit` printed it
     #[arg(long)]
     config: KernelConfig,
-    /// M x K bytes; for a gate/up pair, twice
+    /// M x K bytes; twice for a gate/up pair, gate first
     #[arg(long, value_name = "FILE", required = true)]
     trits: Vec<PathBuf>,
-    /// As many scales as the key says; for a gate/up pair, twice
+    /// As many scales as the key says; twice for a gate/up pair
     #[arg(long, value_name = "FILE", required = true)]
     scales: Vec<PathBuf>,
     /// Where the packed weights go
