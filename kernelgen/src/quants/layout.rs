@@ -31,13 +31,13 @@ struct Lane<'b> {
     bytes: &'b mut [u8],
     /// Bytes of a vector.
     vector: usize,
-    lane: usize,
+    index: usize,
 }
 
 impl Lane<'_> {
     /// Adds bits to the lane of a vector.
     fn put(&mut self, vectors: usize, value: u32) {
-        if let Some(word) = self.bytes[vectors * self.vector + 4 * self.lane..].first_chunk_mut::<4>() {
+        if let Some(word) = self.bytes[vectors * self.vector + 4 * self.index..].first_chunk_mut::<4>() {
             *word = (u32::from_le_bytes(*word) | value).to_le_bytes();
         }
     }
@@ -143,13 +143,13 @@ impl Geometry {
     /// Superblock by superblock, all rows each: so that what is written at once stays in the nearest cache.
     fn pack_panel(&self, mut rows: Vec<impl Iterator<Item = Superblock>>, bytes: &mut [u8]) {
         let mut place = Place { span: 0, done: 0 };
-        for index in 0..self.k / self.kind.columns {
-            let last = (index + 1) * self.kind.columns == self.k;
+        for superblock in 0..self.k / self.kind.columns {
+            let last = (superblock + 1) * self.kind.columns == self.k;
             let mut next = place;
             for (row, superblocks) in rows.iter_mut().enumerate() {
                 let Some(superblock) = superblocks.next() else { continue };
-                let (field, lane) = (row / self.lanes, row % self.lanes);
-                let mut lane = Lane { bytes, vector: self.vector(), lane };
+                let (field, index) = (row / self.lanes, row % self.lanes);
+                let mut lane = Lane { bytes, vector: self.vector(), index };
                 next = self.pack_superblock(&superblock, place, last, field, &mut lane);
             }
             place = next;
