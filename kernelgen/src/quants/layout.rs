@@ -143,8 +143,8 @@ impl Geometry {
     /// Superblock by superblock, all rows each: so that what is written at once stays in the nearest cache.
     fn pack_panel(&self, mut rows: Vec<impl Iterator<Item = Superblock>>, bytes: &mut [u8]) {
         let mut place = Place { span: 0, done: 0 };
-        for superblock in 0..self.k / self.kind.columns {
-            let last = (superblock + 1) * self.kind.columns == self.k;
+        for number in 0..self.k / self.kind.columns {
+            let last = (number + 1) * self.kind.columns == self.k;
             let mut next = place;
             for (row, superblocks) in rows.iter_mut().enumerate() {
                 let Some(superblock) = superblocks.next() else { continue };
