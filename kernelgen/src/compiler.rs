@@ -294,13 +294,8 @@ impl KernelCompiler {
         offers: &[Vec<KernelConfig>; Batch::ALL.len()],
     ) -> Result<[Built; 3], String> {
         let layout = *decode.0.layout();
-        let reading = |batch| self.reading(&layout, &KernelKey { batch, ..*key }, &offers[batch as usize]);
-        // Most of the time is golden's.
-        let (small, prefill) = std::thread::scope(|scope| {
-            let small = scope.spawn(|| reading(Batch::Small));
-            let prefill = reading(Batch::Prefill);
-            (small.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), prefill)
-        });
+        let [small, prefill] = [Batch::Small, Batch::Prefill]
+            .map(|batch| self.reading(&layout, &KernelKey { batch, ..*key }, &offers[batch as usize]));
         Ok([decode, small?, prefill?])
     }
 

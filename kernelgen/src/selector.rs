@@ -49,15 +49,10 @@ pub(crate) fn offers(
     environment: Environment,
     tuning: &Tuning,
 ) -> [Vec<KernelConfig>; Batch::ALL.len()] {
-    let rank = |batch| {
+    let rankings = Batch::ALL.map(|batch| {
         let key = KernelKey { batch, ..*key };
         let answer = tuning.answer(&key, environment.residence, environment.threads);
         Ranking::new(&key, answer, &predicted(caps, &key, environment))
-    };
-    // A thread each: hundreds of candidates are counted through.
-    let rankings = std::thread::scope(|scope| {
-        let ranking = Batch::ALL.map(|batch| scope.spawn(move || rank(batch)));
-        ranking.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let layouts = choose::layouts(&rankings);
     rankings.map(|ranking| ranking.by(&layouts))

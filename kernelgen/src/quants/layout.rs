@@ -17,32 +17,6 @@ pub(super) struct Geometry {
     pub(super) k: usize,
 }
 
-/// How far a panel is packed.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    /// Where the group at hand begins, in vectors.
-    span: usize,
-    /// How many of its blocks are packed.
-    done: usize,
-}
-
-/// One lane of the vectors of a panel.
-struct Lane<'b> {
-    bytes: &'b mut [u8],
-    /// Bytes of a vector.
-    vector: usize,
-    index: usize,
-}
-
-impl Lane<'_> {
-    /// Adds bits to the lane of a vector.
-    fn put(&mut self, vectors: usize, value: u32) {
-        if let Some(word) = self.bytes[vectors * self.vector + 4 * self.index..].first_chunk_mut::<4>() {
-            *word = (u32::from_le_bytes(*word) | value).to_le_bytes();
-        }
-    }
-}
-
 impl Geometry {
     /// Bytes of a vector.
     pub(super) fn vector(&self) -> usize {
@@ -135,56 +109,46 @@ impl Geometry {
     fn pack_panels(&self, matrix: &QuantMatrix, first: usize, bytes: &mut [u8]) {
         for (panel, bytes) in bytes.chunks_exact_mut(self.panel_bytes()).enumerate() {
             let first = (first + panel) * self.panel_rows();
-            let rows = (first..self.m.min(first + self.panel_rows())).map(|row| matrix.row(row)).collect();
-            self.pack_panel(rows, bytes);
-        }
-    }
-
-    /// Superblock by superblock, all rows each: so that what is written at once stays in the nearest cache.
-    fn pack_panel(&self, mut rows: Vec<impl Iterator<Item = Superblock>>, bytes: &mut [u8]) {
-        let mut place = Place { span: 0, done: 0 };
-        for number in 0..self.k / self.kind.columns {
-            let last = (number + 1) * self.kind.columns == self.k;
-            let mut next = place;
-            for (row, superblocks) in rows.iter_mut().enumerate() {
-                let Some(superblock) = superblocks.next() else { continue };
-                let (field, index) = (row / self.lanes, row % self.lanes);
-                let mut lane = Lane { bytes, vector: self.vector(), index };
-                next = self.pack_superblock(&superblock, place, last, field, &mut lane);
+            for row in first..self.m.min(first + self.panel_rows()) {
+                let (field, lane) = ((row - first) / self.lanes, (row - first) % self.lanes);
+                self.pack_row(matrix.row(row), bytes, field, lane);
             }
-            place = next;
         }
     }
 
-    /// Packs a superblock at `place`, and says where the next one's is.
-    fn pack_superblock(
-        &self,
-        superblock: &Superblock,
-        mut place: Place,
-        last: bool,
-        field: usize,
-        lane: &mut Lane<'_>,
-    ) -> Place {
-        if self.has_header() {
-            let halves = u32::from(superblock.d.to_bits()) | u32::from(superblock.d_minimum.to_bits()) << 16;
-            lane.put(place.span + field, halves);
-            place.span += FIELDS;
-        }
-        for block in 0..self.kind.blocks() {
-            for (part, value) in self.scales(superblock, block, place.done).into_iter().enumerate() {
-                if part == 0 || self.kind.minimums {
-                    lane.put(place.span + FIELDS * part + field, value);
+    fn pack_row(&self, row: impl Iterator<Item = Superblock>, bytes: &mut [u8], field: usize, lane: usize) {
+        let (vector, blocks) = (self.vector(), self.k / self.kind.block);
+        // Where the next block's group begins, in vectors, and how many blocks of it are behind.
+        let (mut at, mut done) = (0, 0);
+        let mut put = |vectors: usize, value: u32| {
+            if let Some(word) = bytes[vectors * vector + 4 * lane..].first_chunk_mut::<4>() {
+                *word = (u32::from_le_bytes(*word) | value).to_le_bytes();
+            }
+        };
+        for (index, superblock) in row.enumerate() {
+            if self.has_header() {
+                let halves =
+                    u32::from(superblock.d.to_bits()) | u32::from(superblock.d_minimum.to_bits()) << 16;
+                put(at + field, halves);
+                at += FIELDS;
+            }
+            for block in 0..self.kind.blocks() {
+                for (part, value) in self.scales(&superblock, block, done).into_iter().enumerate() {
+                    if part == 0 || self.kind.minimums {
+                        put(at + FIELDS * part + field, value);
+                    }
+                }
+                let codes = &superblock.codes[block * self.kind.block..][..self.kind.block];
+                let place = at + self.scale_vectors() + done * self.block_steps() * self.step_vectors();
+                self.pack_codes(codes, field, |vectors, value| put(place + vectors, value));
+                done += 1;
+                let last = index * self.kind.blocks() + block + 1 == blocks;
+                if done == self.group_blocks() || last {
+                    at += self.group_vectors(done);
+                    done = 0;
                 }
             }
-            let codes = &superblock.codes[block * self.kind.block..][..self.kind.block];
-            let steps = place.done * self.block_steps() * self.step_vectors();
-            self.pack_codes(codes, field, place.span + self.scale_vectors() + steps, lane);
-            place.done += 1;
-            if place.done == self.group_blocks() || (last && block + 1 == self.kind.blocks()) {
-                place = Place { span: place.span + self.group_vectors(place.done), done: 0 };
-            }
         }
-        place
     }
 
     /// What the lane holds of the scale and the minimum of a block, `place` of its group.
@@ -197,17 +161,18 @@ impl Geometry {
         }
     }
 
-    /// Puts the codes of a block of one row in `field`, from vector `begin` on, four columns at a time.
-    fn pack_codes(&self, codes: &[u8], field: usize, begin: usize, lane: &mut Lane<'_>) {
+    /// `put(vector, lane)` for the codes of a block of one row in `field`, four columns at a time.
+    fn pack_codes(&self, codes: &[u8], field: usize, mut put: impl FnMut(usize, u32)) {
         let step_vectors = self.step_vectors();
-        let (mut plane, mut below) = (begin, 0);
+        let (mut plane, mut below) = (0, 0);
+        // Plane by plane, so that divisions stay out of the inner loop.
         for &bits in self.planes() {
             let fields = 8 / bits as usize;
             let mask = u32::from_le_bytes([(1 << bits) - 1; STEP_COLUMNS]);
             let (vector, shift) = (plane + field / fields, bits as usize * (field % fields));
             for (step, columns) in codes.as_chunks::<STEP_COLUMNS>().0.iter().enumerate() {
                 let value = u32::from_le_bytes(*columns) >> below & mask;
-                lane.put(vector + step * step_vectors, value << shift);
+                put(vector + step * step_vectors, value << shift);
             }
             plane += FIELDS.div_ceil(fields);
             below += bits;
