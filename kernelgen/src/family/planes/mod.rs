@@ -247,6 +247,7 @@ fn tiles(key: &KernelKey, backend: &dyn Backend, packing: &Packing, plan: &Plan)
             &[(1, 6), (1, 5), (1, 4), (1, 3), (2, 3), (2, 2), (1, 2), (2, 1), (1, 1), (4, 1), (3, 1)]
         }
     };
+    // The longer loop first: it is taken where the cost model sees no difference.
     let unrolls: &[usize] = match backend.accumulation() {
         Accumulation::Pairs => &[plan.steps_in_16_bits().min(32)],
         Accumulation::Direct | Accumulation::DirectSmall | Accumulation::Signed => &[4, 2],
